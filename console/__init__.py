@@ -1,0 +1,1 @@
+"""The console: the Django admin of the engine."""

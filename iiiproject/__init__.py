@@ -1,0 +1,1 @@
+"""The Django project: settings, ASGI application, Celery app and command line; wiring only."""

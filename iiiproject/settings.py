@@ -1,0 +1,94 @@
+"""Django settings; what differs between deployments comes from the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from iiiproject import environment
+
+DATA_DIR = environment.data_dir(os.environ)
+SECRET_KEY = environment.secret_key(os.environ, DATA_DIR)
+DEBUG = environment.flag(os.environ, "DJANGO_DEBUG")
+ALLOWED_HOSTS = environment.words(
+    os.environ, "DJANGO_ALLOWED_HOSTS", default="localhost,127.0.0.1,[::1]"
+)
+CSRF_TRUSTED_ORIGINS = environment.words(os.environ, "DJANGO_CSRF_TRUSTED_ORIGINS")
+
+# Daphne must come first to replace `runserver`, but importing it creates a Twisted reactor with
+# an event loop of its own, which the engine has no use for unless it serves through Daphne.
+_SERVES_WITH_DAPHNE = "runserver" in sys.argv[1:2]
+
+INSTALLED_APPS = [
+    *(["daphne"] if _SERVES_WITH_DAPHNE else []),
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "django_celery_beat",
+    "django_prometheus",
+    "engine",
+    "kv",
+    "streams",
+    "console",
+]
+
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+ROOT_URLCONF = "iiiproject.urls"
+ASGI_APPLICATION = "iiiproject.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = environment.databases(os.environ, DATA_DIR)
+DATABASE_ROUTERS = ["iiiproject.databases.SystemRouter"]
+CHANNEL_LAYERS = environment.channel_layers(os.environ)
+
+CELERY_BROKER_URL = os.environ.get("REDIS_URL") or "memory://"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TIMEZONE = "UTC"
+DJANGO_CELERY_BEAT_TZ_AWARE = True
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+STATIC_URL = "static/"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# The engine sets up logging itself (iiiproject.serve); commands keep Python's defaults.
+LOGGING_CONFIG = None

@@ -1,0 +1,1 @@
+"""State and KV: values by scope or index and key."""

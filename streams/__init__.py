@@ -1,0 +1,1 @@
+"""Streams: items by stream, group and item id, followed live."""

@@ -1,0 +1,1 @@
+"""Tests of the engine, by cost: unit, integration, contract, acceptance; and its benchmark."""

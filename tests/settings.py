@@ -1,0 +1,16 @@
+"""Django settings of the tests: databases in files, which threads can share."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from iiiproject.settings import *  # noqa: F403
+from iiiproject.settings import DATABASES as _DATABASES
+
+_DIRECTORY = Path(tempfile.mkdtemp(prefix="iii-tests-"))
+
+DATABASES = {
+    alias: {**options, "TEST": {"NAME": str(_DIRECTORY / f"{alias}.sqlite3")}}
+    for alias, options in _DATABASES.items()
+}
