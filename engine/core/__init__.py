@@ -1,0 +1,1 @@
+"""The engine without Django: protocol, registries, invocation router, modules and configuration."""

@@ -1,0 +1,196 @@
+"""The engine: builds registries, router and modules from a config, starts them, stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import engine as package
+from engine.core.functions import FunctionRegistration, FunctionRegistry, Handler
+from engine.core.invocations import InvocationRouter
+from engine.core.listeners import Listener
+from engine.core.protocol import encode
+from engine.core.session import SERVICE_RESTART
+from engine.core.triggers import Trigger, TriggerJournal, TriggerRegistry, TriggerType
+from engine.core.workers import WorkerRegistry
+
+if TYPE_CHECKING:
+    from engine.core.config import EngineConfig
+    from engine.core.modules import Module
+
+logger = logging.getLogger(__name__)
+
+# How often a stopping engine looks whether the running calls have ended.
+DRAIN_INTERVAL_S: Final = 0.01
+
+
+class Engine:
+    """One running engine, free of Django and of servers.
+
+    Attributes:
+        config: what the YAML file says.
+        data_dir: where everything durable lives; None for engines that keep nothing.
+        started_at: seconds since the epoch, 0 before the start.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        data_dir: Path | None = None,
+        journal: TriggerJournal | None = None,
+    ) -> None:
+        self.config = config
+        self.data_dir = data_dir
+        self.version = package.__version__
+        self.started_at = 0.0
+        self.functions = FunctionRegistry()
+        self.triggers = TriggerRegistry(journal)
+        self.workers = WorkerRegistry()
+        self.invocations = InvocationRouter(self.functions)
+        self.modules: list[Module] = [entry.build(self) for entry in config.modules]
+        self._started: list[Module] = []
+
+    # --- for modules --------------------------------------------------------------------------
+
+    def register_function(
+        self,
+        function_id: str,
+        handler: Handler,
+        *,
+        description: str = "",
+        request_format: Mapping[str, Any] | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        aliases: tuple[str, ...] = (),
+    ) -> None:
+        """Install a built-in function.
+
+        Args:
+            function_id: its canonical id, listed.
+            handler: takes a `Call`, gives JSON text or None, at once or awaitable; what it raises
+                as EngineError is answered with its code.
+            description: for listings.
+            request_format: JSON Schema of the payload.
+            response_format: JSON Schema of the result.
+            metadata: for listings and filters.
+            aliases: other accepted spellings, hidden from listings.
+        """
+        registration = FunctionRegistration(
+            id=function_id,
+            owner=None,
+            handler=handler,
+            description=description,
+            request_format=encode(request_format) if request_format is not None else b"",
+            response_format=encode(response_format) if response_format is not None else b"",
+            metadata=encode(metadata) if metadata is not None else b"",
+        )
+        self.functions.add_builtin(registration, aliases)
+
+    def register_trigger_type(self, trigger_type: TriggerType) -> None:
+        """Install the trigger type of a module."""
+        self.triggers.add_builtin_type(trigger_type)
+
+    def invoke(
+        self,
+        function_id: str,
+        data: bytes,
+        *,
+        traceparent: str | None = None,
+        baggage: str | None = None,
+        metadata: bytes | None = None,
+        namespace: str | None = None,
+    ) -> asyncio.Future[bytes | None]:
+        """Call a function in the engine's own name, see `InvocationRouter.invoke`."""
+        return self.invocations.invoke(
+            function_id,
+            data,
+            traceparent=traceparent,
+            baggage=baggage,
+            metadata=metadata or b"",
+            namespace=namespace,
+        )
+
+    def fire(
+        self,
+        trigger: Trigger,
+        data: bytes,
+        *,
+        traceparent: str | None = None,
+        baggage: str | None = None,
+    ) -> asyncio.Future[bytes | None]:
+        """Call the function of a trigger, in its owner's namespace and with its metadata."""
+        return self.invocations.invoke(
+            trigger.function_id,
+            data,
+            traceparent=traceparent,
+            baggage=baggage,
+            metadata=trigger.metadata or b"",
+            namespace=trigger.namespace,
+            sender_namespace=trigger.owner_namespace,
+        )
+
+    def health(self) -> dict[str, Any]:
+        """Say how the engine is: `{status, components, timestamp, version}`; timestamp in ms."""
+        return {
+            "status": "healthy",
+            "components": {
+                module.class_path.rsplit("::", 1)[-1]: {"status": "healthy", "details": {}}
+                for module in self._started
+                if module.built
+            },
+            "timestamp": time.time_ns() // 1_000_000,
+            "version": self.version,
+        }
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def listeners(self) -> Sequence[Listener]:
+        """Return every port that the modules want."""
+        return [listener for module in self.modules for listener in module.listeners()]
+
+    async def start(self) -> None:
+        """Start the modules in the order of the file; what was started stops if one fails."""
+        try:
+            for module in self.modules:
+                await module.start()
+                self._started.append(module)
+        except BaseException:
+            await self._stop_modules()
+            raise
+        self.started_at = time.time()
+
+    async def stop(self, grace_s: float) -> None:
+        """Let running calls finish for up to `grace_s` seconds, then end everything."""
+        await self._drain(grace_s)
+        self.invocations.cancel_builtins()
+        for session in self.workers.connections:
+            session.close()
+            session.outbox.close(SERVICE_RESTART, "engine stops")
+        await self._stop_modules()
+
+    async def _drain(self, grace_s: float) -> None:
+        deadline = time.monotonic() + grace_s
+        while self.running_calls and time.monotonic() < deadline:  # noqa: ASYNC110
+            # Counting calls on the hot path to be woken here would cost every call something.
+            await asyncio.sleep(DRAIN_INTERVAL_S)
+        if self.running_calls:
+            logger.warning("%d calls did not finish in time", self.running_calls)
+
+    @property
+    def running_calls(self) -> int:
+        """How many calls wait for an answer now."""
+        executing = sum(len(session.executing) for session in self.workers.connections)
+        return executing + self.invocations.running_builtins
+
+    async def _stop_modules(self) -> None:
+        for module in reversed(self._started):
+            try:
+                await module.stop()
+            except Exception:
+                logger.exception("module did not stop cleanly: %s", module.class_path)
+        self._started.clear()

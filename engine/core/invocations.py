@@ -1,0 +1,332 @@
+"""The invocation router: from a call to its callee and from the answer back to its caller.
+
+This is the hot path. One call costs a dict lookup, one record, one frame; nothing is parsed that
+only passes through. A call is recorded before it is sent: an answer cannot arrive unexpected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
+
+from engine.core import protocol
+from engine.core.errors import EngineError, InvocationFailed
+from engine.core.functions import Call, Function, FunctionRegistration, FunctionRegistry
+from engine.core.protocol import DEFAULT_NAMESPACE, ERROR, RESULT, InvocationIds
+
+if TYPE_CHECKING:
+    from engine.core.session import WorkerSession
+
+logger = logging.getLogger(__name__)
+
+# A worker that never answers must not make the engine grow for ever.
+MAX_EXECUTING: Final = 100_000
+
+STOPPED: Final = protocol.encode_error("invocation_stopped", "Invocation stopped")
+
+
+class Caller(Protocol):
+    """Whoever waits for answers: a worker's connection or the engine itself."""
+
+    calling: set[Invocation]
+
+    def answer(
+        self,
+        invocation: Invocation,
+        kind: bytes,
+        value: bytes | msgspec.Raw,
+        traceparent: str | None,
+        baggage: str | None,
+    ) -> None:
+        """Take the outcome; `kind` is RESULT or ERROR, an empty value is success without one."""
+
+
+class Invocation:
+    """The record of one running call.
+
+    Attributes:
+        id: the id of the hop to the callee, new for every call.
+        caller: None if nobody waits (void).
+        reply_to: what the caller needs to know its call again: a worker's id as JSON text, the
+            engine's future.
+    """
+
+    __slots__ = ("baggage", "callee", "caller", "function", "id", "reply_to", "traceparent")
+
+    def __init__(
+        self,
+        invocation_id: str,
+        caller: Caller | None,
+        reply_to: Any,
+        function: Function,
+        callee: WorkerSession | None,
+        traceparent: str | None,
+        baggage: str | None,
+    ) -> None:
+        self.id = invocation_id
+        self.caller = caller
+        self.reply_to = reply_to
+        self.function = function
+        self.callee = callee
+        self.traceparent = traceparent
+        self.baggage = baggage
+
+    def finish(
+        self,
+        kind: bytes,
+        value: bytes | msgspec.Raw,
+        traceparent: str | None = None,
+        baggage: str | None = None,
+    ) -> None:
+        """Give the outcome to the caller, if one waits."""
+        caller = self.caller
+        if caller is None:
+            return
+        caller.calling.discard(self)
+        caller.answer(self, kind, value, traceparent or self.traceparent, baggage or self.baggage)
+
+    def fail(self, code: str, message: str) -> None:
+        """End the call with an error of the engine's own."""
+        self.finish(ERROR, protocol.encode_error(code, message))
+
+
+class EngineCaller:
+    """The engine as a caller: HTTP requests, conditions, schedules wait on futures."""
+
+    def __init__(self) -> None:
+        self.calling: set[Invocation] = set()
+
+    def answer(
+        self,
+        invocation: Invocation,
+        kind: bytes,
+        value: bytes | msgspec.Raw,
+        traceparent: str | None,
+        baggage: str | None,
+    ) -> None:
+        """Resolve the future of the call, unless whoever waited has given up."""
+        future: asyncio.Future[bytes | None] = invocation.reply_to
+        if future.done():
+            return
+        if kind is RESULT:
+            future.set_result(bytes(value) or None)
+        else:
+            future.set_exception(invocation_failed(bytes(value)))
+
+
+def invocation_failed(error: bytes) -> InvocationFailed:
+    """Make the exception of an error body."""
+    body = protocol.decode_error(error)
+    stacktrace = None if body.stacktrace is msgspec.UNSET else body.stacktrace
+    return InvocationFailed(body.code, body.message, stacktrace)
+
+
+class InvocationRouter:
+    """Starts calls; answers find their way by the record that the callee's session holds.
+
+    Attributes:
+        is_balanced: calls of a function with several owners go round instead of to the newest.
+        caller_member: workers' object payloads get `_caller_worker_id`, as the original does.
+    """
+
+    def __init__(self, functions: FunctionRegistry) -> None:
+        self._functions = functions
+        self._next_id = InvocationIds().next
+        self._engine = EngineCaller()
+        self._running_builtins: set[asyncio.Future[Any]] = set()
+        self.is_balanced = False
+        self.caller_member = False
+
+    def invoke(
+        self,
+        function_id: str,
+        data: bytes,
+        *,
+        traceparent: str | None = None,
+        baggage: str | None = None,
+        metadata: bytes = b"",
+        namespace: str | None = None,
+        sender_namespace: str = DEFAULT_NAMESPACE,
+    ) -> asyncio.Future[bytes | None]:
+        """Call a function in the engine's own name.
+
+        Args:
+            function_id: any spelling.
+            data: the payload as JSON text.
+            traceparent: trace context to hand on.
+            baggage: trace baggage to hand on.
+            metadata: side data as JSON text; empty for none.
+            namespace: where the function lives; None: the sender's namespace, then `default`.
+            sender_namespace: the namespace that speaks, that of a trigger's owner.
+
+        Returns:
+            A future of the result as JSON text, None for success without a value. It fails with
+            InvocationFailed and may be cancelled; the engine sets no timeout of its own.
+        """
+        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        function = self._functions.resolve(function_id, namespace, sender_namespace)
+        if function is None:
+            future.set_exception(InvocationFailed(*not_found(function_id, namespace)))
+        else:
+            self.start(function, data, None, self._engine, future, traceparent, baggage, metadata)
+        return future
+
+    def start(
+        self,
+        function: Function,
+        data: bytes | msgspec.Raw,
+        sender: WorkerSession | None,
+        caller: Caller | None,
+        reply_to: Any,
+        traceparent: str | None,
+        baggage: str | None,
+        metadata: bytes | msgspec.Raw,
+    ) -> None:
+        """Send a call to whoever serves the function; every outcome reaches the caller once.
+
+        Args:
+            function: what to call.
+            data: the payload as JSON text.
+            sender: the worker that calls, also when it does not wait; None for the engine.
+            caller: who waits for the answer; None if nobody does (void).
+            reply_to: given back with the answer, see `Invocation`.
+            traceparent: trace context to hand on.
+            baggage: trace baggage to hand on.
+            metadata: side data as JSON text; empty for none.
+        """
+        registration = function.serving
+        callee = registration.owner
+        invocation = Invocation(
+            self._next_id(), caller, reply_to, function, callee, traceparent, baggage
+        )
+        if callee is None:
+            self._run_builtin(registration, invocation, data, sender, metadata)
+            return
+        if registration.invocation:
+            invocation.fail(
+                "http_error", f"HTTP-invoked functions are not built yet: {function.id}"
+            )
+            return
+        if self.caller_member and sender is not None:
+            data = with_caller(data, sender.worker_id)
+        if self.is_balanced and len(function.owners) > 1:
+            function.rotate()
+        frame = protocol.invocation_frame(
+            invocation.id, registration.head, data, traceparent, baggage, metadata
+        )
+        executing = callee.executing
+        if len(frame) > callee.frame_limit or len(executing) >= MAX_EXECUTING:
+            self._refuse(invocation, callee, len(frame))
+            return
+        executing[invocation.id] = invocation
+        if caller is not None:
+            caller.calling.add(invocation)
+        if not callee.outbox.offer(frame):
+            del executing[invocation.id]
+            invocation.fail(
+                "channel_send_failed",
+                f"the worker of {function.id} does not keep up: its outbound queue is full",
+            )
+
+    def _refuse(self, invocation: Invocation, callee: WorkerSession, size: int) -> None:
+        if size > callee.frame_limit:
+            invocation.fail(
+                "payload_too_large",
+                f"{size} bytes exceed what the worker of {invocation.function.id} can read "
+                f"({callee.frame_limit} bytes); use a channel or a newer SDK",
+            )
+        else:
+            invocation.fail(
+                "channel_send_failed",
+                f"the worker of {invocation.function.id} has {MAX_EXECUTING} calls unanswered",
+            )
+
+    def _run_builtin(
+        self,
+        registration: FunctionRegistration,
+        invocation: Invocation,
+        data: bytes | msgspec.Raw,
+        sender: WorkerSession | None,
+        metadata: bytes | msgspec.Raw,
+    ) -> None:
+        handler = registration.handler
+        if handler is None:
+            raise RuntimeError(f"built-in function {registration.id} has no handler")
+        if invocation.caller is not None:
+            invocation.caller.calling.add(invocation)
+        call = Call(invocation.function.id, bytes(data), sender, bytes(metadata))
+        try:
+            outcome = handler(call)
+        except Exception as error:  # a built-in must not end the connection
+            _fail_builtin(invocation, error)
+            return
+        if outcome is None or isinstance(outcome, bytes):
+            invocation.finish(RESULT, outcome or b"")
+            return
+        self._await_builtin(invocation, outcome)
+
+    def _await_builtin(self, invocation: Invocation, outcome: Awaitable[bytes | None]) -> None:
+        future: asyncio.Future[bytes | None]
+        if inspect.iscoroutine(outcome):
+            future = asyncio.get_running_loop().create_task(outcome)
+        else:
+            future = asyncio.ensure_future(outcome)
+        self._running_builtins.add(future)
+
+        def finish(done: asyncio.Future[bytes | None]) -> None:
+            self._running_builtins.discard(done)
+            if done.cancelled():
+                invocation.finish(ERROR, STOPPED)
+            elif (error := done.exception()) is not None:
+                _fail_builtin(invocation, error)
+            else:
+                invocation.finish(RESULT, done.result() or b"")
+
+        future.add_done_callback(finish)
+
+    @property
+    def running_builtins(self) -> int:
+        """How many built-in calls wait for something."""
+        return len(self._running_builtins)
+
+    def cancel_builtins(self) -> None:
+        """End the built-in calls that still wait, when the engine stops."""
+        for future in list(self._running_builtins):
+            future.cancel()
+
+
+def _fail_builtin(invocation: Invocation, error: BaseException) -> None:
+    if isinstance(error, InvocationFailed):
+        value = protocol.encode_error(error.error_code, error.message, error.stacktrace)
+        invocation.finish(ERROR, value)
+    elif isinstance(error, EngineError):
+        invocation.fail(error.code, error.message)
+    else:
+        logger.error(
+            "built-in function failed",
+            exc_info=error,
+            extra={"function_id": invocation.function.id},
+        )
+        invocation.fail("invocation_failed", f"{type(error).__name__}: {error}")
+
+
+def not_found(function_id: str, namespace: str | None) -> tuple[str, str]:
+    """Return code and message for an unknown function."""
+    where = "" if namespace in {None, DEFAULT_NAMESPACE} else f" in namespace {namespace}"
+    return "function_not_found", f"Function {function_id} not found{where}"
+
+
+def with_caller(data: bytes | msgspec.Raw, worker_id: str) -> bytes | msgspec.Raw:
+    """Set `_caller_worker_id` in an object payload; other payloads are returned as they are."""
+    text = bytes(data).strip()
+    if not text.startswith(b"{"):
+        return data
+    members = text[1:-1].rstrip()
+    separator = b"," if members.strip() else b""
+    # A repeated member is legal JSON and readers take the last: whatever was there is overwritten.
+    return b"".join((b"{", members, separator, b'"_caller_worker_id":"', worker_id.encode(), b'"}'))

@@ -1,0 +1,427 @@
+"""The messages of the worker protocol: decode what workers send, encode what the engine sends.
+
+No I/O here. Payloads (`data`, `result`, `error`, `config`, `metadata`, formats) stay raw JSON
+text: what only passes through is checked for syntax while it is skipped, never parsed, and leaves
+byte for byte as it came.
+
+Source: protocol.md sections 1 and 2 of the iii protocol; field names are the wire's own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import secrets
+from typing import Any, Final
+
+import msgspec
+
+NOTHING: Final = msgspec.Raw(b"")
+"""The value of a raw member that the frame does not have (a `null` is the four bytes)."""
+
+NULL: Final = b"null"
+DEFAULT_NAMESPACE: Final = "default"
+
+# The prefixes of binary telemetry frames (spans, metrics, log records as OTLP JSON).
+TELEMETRY_PREFIXES: Final = (b"OTLP", b"MTRC", b"LOGS")
+
+
+class Frame(msgspec.Struct, gc=False):
+    """Any message of a worker, as far as calls and their results need it.
+
+    One struct for all types, not a tagged union: SDKs that write `type` last would make a union
+    scan the payload twice.
+    """
+
+    type: str = ""
+    invocation_id: str | None = None
+    function_id: str | None = None
+    data: msgspec.Raw = NOTHING
+    result: msgspec.Raw = NOTHING
+    error: msgspec.Raw = NOTHING
+    traceparent: str | None = None
+    baggage: str | None = None
+    action: msgspec.Raw = NOTHING
+    metadata: msgspec.Raw = NOTHING
+    namespace: str | None = None
+    function_path: str | None = None
+
+
+class Action(msgspec.Struct):
+    """What a caller wants done with a call instead of waiting: `enqueue` or `void`."""
+
+    type: str = ""
+    queue: str | None = None
+
+
+class ErrorBody(msgspec.Struct, omit_defaults=True):
+    """The error of a call: `{code, message, stacktrace?}`, all strings."""
+
+    code: str
+    message: str
+    stacktrace: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class RegisterFunction(msgspec.Struct):
+    """`registerfunction`: a worker offers a function; formats and metadata are opaque JSON."""
+
+    id: str | None = None
+    function_path: str | None = None
+    function_id: str | None = None
+    description: str | None = None
+    request_format: msgspec.Raw = NOTHING
+    response_format: msgspec.Raw = NOTHING
+    metadata: msgspec.Raw = NOTHING
+    invocation: msgspec.Raw = NOTHING
+
+
+class UnregisterFunction(msgspec.Struct):
+    """`unregisterfunction`: its owner takes a function back."""
+
+    id: str | None = None
+    function_path: str | None = None
+    function_id: str | None = None
+
+
+class RegisterService(msgspec.Struct):
+    """`registerservice`: a name for people; nothing depends on it."""
+
+    id: str
+    name: str | None = None
+    description: str | None = None
+    parent_service_id: str | None = None
+
+
+class RegisterTriggerType(msgspec.Struct):
+    """`registertriggertype`: a worker provides a trigger type."""
+
+    id: str
+    description: str | None = None
+    trigger_request_format: msgspec.Raw = NOTHING
+    call_request_format: msgspec.Raw = NOTHING
+    namespace: str | None = None
+
+
+class UnregisterTriggerType(msgspec.Struct):
+    """`unregistertriggertype`: the provider of a trigger type withdraws it."""
+
+    id: str
+    namespace: str | None = None
+
+
+class RegisterTrigger(msgspec.Struct):
+    """`registertrigger`: bind a function to a trigger type with a config of the type's own."""
+
+    id: str
+    trigger_type: str
+    function_id: str | None = None
+    function_path: str | None = None
+    config: msgspec.Raw = NOTHING
+    metadata: msgspec.Raw = NOTHING
+    namespace: str | None = None
+    trigger_namespace: str | None = None
+
+
+class UnregisterTrigger(msgspec.Struct):
+    """`unregistertrigger`: by id alone; a `trigger_type` beside it is ignored."""
+
+    id: str
+
+
+class TriggerRegistrationResult(msgspec.Struct):
+    """`triggerregistrationresult`: a provider's answer to a trigger that it was handed."""
+
+    id: str
+    error: msgspec.Raw = NOTHING
+
+
+class Reattach(msgspec.Struct):
+    """`reattach`: a reconnecting worker says which of its connections is dead."""
+
+    previous_worker_id: str
+    reattach_token: str
+
+
+class Malformed(msgspec.Struct):
+    """What could be read of a frame that is no valid message."""
+
+    type: str = ""
+    invocation_id: str | None = None
+    function_id: str = ""
+
+
+decode_frame = msgspec.json.Decoder(Frame).decode
+decode_action = msgspec.json.Decoder(Action).decode
+decode_error = msgspec.json.Decoder(ErrorBody).decode
+
+encode: Final = msgspec.json.Encoder().encode
+"""Any plain value as compact JSON bytes; a `Raw` inside is pasted as it is."""
+
+_MEMBER = re.compile(rb'"(type|invocation_id|function_id|function_path)"\s*:\s*"((?:[^"\\]|\\.)*)"')
+
+
+def is_utf8(payload: bytes) -> bool:
+    """Tell whether bytes are UTF-8; msgspec skips raw parts without looking."""
+    if payload.isascii():
+        return True
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def salvage(payload: bytes) -> Malformed:
+    """Read type and ids of a frame that did not decode, as far as they can be found.
+
+    Real workers send such frames: older Python SDKs write `NaN`, and lone surrogates exist.
+    Whoever waits for the call can then be told.
+    """
+    try:
+        document = json.loads(payload)
+    except (ValueError, RecursionError):
+        return _salvage_by_pattern(payload)
+    if not isinstance(document, dict):
+        return Malformed()
+    return _malformed(document)
+
+
+def _salvage_by_pattern(payload: bytes) -> Malformed:
+    # The first match of a name wins: SDKs write the members before the payload or after it, and
+    # a payload that repeats these very names is rarer than one that is broken.
+    found: dict[str, Any] = {}
+    for name, value in _MEMBER.findall(payload):
+        found.setdefault(name.decode(), value.decode(errors="replace"))
+    return _malformed(found)
+
+
+def _malformed(members: dict[str, Any]) -> Malformed:
+    def text(name: str) -> str | None:
+        value = members.get(name)
+        return value if isinstance(value, str) and value.isprintable() else None
+
+    return Malformed(
+        type=text("type") or "",
+        invocation_id=text("invocation_id"),
+        function_id=text("function_id") or text("function_path") or "",
+    )
+
+
+def normal_error(raw: bytes) -> bytes:
+    """Return an error as every SDK reads it: an object of strings, no null `stacktrace`.
+
+    A well-formed one is returned unchanged; anything else becomes `invocation_failed` with its
+    JSON text as message.
+    """
+    try:
+        body = decode_error(raw)
+    except msgspec.DecodeError:
+        return _repaired_error(raw)
+    if body.stacktrace is msgspec.UNSET and b"stacktrace" in raw:
+        return encode(body)
+    return raw
+
+
+def _repaired_error(raw: bytes) -> bytes:
+    value = msgspec.json.decode(raw)
+    if isinstance(value, dict):
+        code, message = value.get("code"), value.get("message")
+        if isinstance(code, str) and isinstance(message, str):  # only the stacktrace is odd
+            return encode(ErrorBody(code, message))
+    return encode_error("invocation_failed", raw.decode(errors="replace"))
+
+
+def encode_error(code: str, message: str, stacktrace: str | None = None) -> bytes:
+    """Build an error body: `{"code":…,"message":…}`, with a stacktrace only if there is one."""
+    return encode(ErrorBody(code, message, msgspec.UNSET if stacktrace is None else stacktrace))
+
+
+class InvocationIds:
+    """Hands out the ids of the engine's own hops: UUIDs, since Rust workers drop anything else.
+
+    64 random bits for the process, then a counter: never repeated, and ten times cheaper than
+    `uuid4()`, which would be a tenth of a call's cost.
+    """
+
+    def __init__(self) -> None:
+        seed = secrets.token_hex(8)
+        self._prefix = f"{seed[:8]}-{seed[8:12]}-4{seed[13:16]}-"
+        self._counter = itertools.count()
+
+    def next(self) -> str:
+        """Return a new id in the canonical form of a version 4 UUID."""
+        count = f"{next(self._counter):015x}"
+        return f"{self._prefix}8{count[:3]}-{count[3:]}"
+
+
+# --- what the engine sends --------------------------------------------------------------------
+
+
+def invocation_head(function_id: str) -> bytes:
+    """Return the constant middle of every `invokefunction` frame of one function."""
+    return b'","function_id":' + encode(function_id) + b',"data":'
+
+
+def invocation_frame(
+    invocation_id: str,
+    head: bytes,
+    data: bytes | msgspec.Raw,
+    traceparent: str | None,
+    baggage: str | None,
+    metadata: bytes | msgspec.Raw,
+) -> bytes:
+    """Build `invokefunction` to a worker: `data` always present, the rest only if known."""
+    if traceparent is None and baggage is None and not metadata:
+        return b"".join(
+            (
+                b'{"type":"invokefunction","invocation_id":"',
+                invocation_id.encode(),
+                head,
+                data,
+                b"}",
+            )
+        )
+    parts = [
+        b'{"type":"invokefunction","invocation_id":"',
+        invocation_id.encode(),
+        head,
+        data,
+        *_trace_members(traceparent, baggage),
+    ]
+    if metadata and bytes(metadata) != NULL:
+        parts += (b',"metadata":', metadata)
+    parts.append(b"}")
+    return b"".join(parts)
+
+
+def result_frame(
+    invocation_id: bytes,
+    function_id: bytes,
+    kind: bytes,
+    value: bytes | msgspec.Raw,
+    traceparent: str | None,
+    baggage: str | None,
+) -> bytes:
+    """Build `invocationresult` to a caller.
+
+    Args:
+        invocation_id: the caller's id as JSON, exactly as it was sent.
+        function_id: the function's id as JSON.
+        kind: `RESULT`, `ERROR`; with an empty value the frame carries neither member.
+        value: JSON text; empty for success without a value.
+        traceparent: trace context to hand back, if any.
+        baggage: trace baggage to hand back, if any.
+    """
+    if traceparent is None and baggage is None and value:
+        return b"".join(
+            (
+                b'{"type":"invocationresult","invocation_id":',
+                invocation_id,
+                b',"function_id":',
+                function_id,
+                kind,
+                value,
+                b"}",
+            )
+        )
+    parts = [
+        b'{"type":"invocationresult","invocation_id":',
+        invocation_id,
+        b',"function_id":',
+        function_id,
+    ]
+    if value:
+        parts += (kind, value)
+    parts += _trace_members(traceparent, baggage)
+    parts.append(b"}")
+    return b"".join(parts)
+
+
+RESULT: Final = b',"result":'
+ERROR: Final = b',"error":'
+
+
+def _trace_members(traceparent: str | None, baggage: str | None) -> list[bytes]:
+    members: list[bytes] = []
+    if traceparent is not None:
+        members += (b',"traceparent":', encode(traceparent))
+    if baggage is not None:
+        members += (b',"baggage":', encode(baggage))
+    return members
+
+
+def worker_registered(worker_id: str, reattach_token: str) -> bytes:
+    """Build the greeting: the first frame of every worker connection.
+
+    It carries no `features`: a worker that reads them waits for a protocol that we do not speak.
+    """
+    return encode(
+        {"type": "workerregistered", "worker_id": worker_id, "reattach_token": reattach_token}
+    )
+
+
+def register_trigger(
+    trigger_id: str, trigger_type: str, function_id: str, config: bytes, metadata: bytes | None
+) -> bytes:
+    """Build `registertrigger` to the provider of a trigger type."""
+    message: dict[str, Any] = {
+        "type": "registertrigger",
+        "id": trigger_id,
+        "trigger_type": trigger_type,
+        "function_id": function_id,
+        "config": msgspec.Raw(config),
+    }
+    if metadata is not None:
+        message["metadata"] = msgspec.Raw(metadata)
+    return encode(message)
+
+
+def unregister_trigger(
+    trigger_id: str, trigger_type: str, function_id: str, config: bytes, metadata: bytes | None
+) -> bytes:
+    """Build `unregistertrigger` to a provider; SDK handlers read the extra members."""
+    message: dict[str, Any] = {
+        "type": "unregistertrigger",
+        "id": trigger_id,
+        "trigger_type": trigger_type,
+        "function_id": function_id,
+        "config": msgspec.Raw(config),
+    }
+    if metadata is not None:
+        message["metadata"] = msgspec.Raw(metadata)
+    return encode(message)
+
+
+def trigger_registration_failed(
+    trigger_id: str, trigger_type: str, function_id: str, error: bytes
+) -> bytes:
+    """Build `triggerregistrationresult` to a trigger's owner; only failures are sent."""
+    return encode(
+        {
+            "type": "triggerregistrationresult",
+            "id": trigger_id,
+            "trigger_type": trigger_type,
+            "function_id": function_id,
+            "error": msgspec.Raw(error),
+        }
+    )
+
+
+def function_rejected(function_id: str, namespace: str, owner_worker_id: str) -> bytes:
+    """Build `registrationrejected` for a function id that cannot be taken.
+
+    Never send another code: SDKs from 0.23 on stop for ever when they see one.
+    """
+    return encode(
+        {
+            "type": "registrationrejected",
+            "code": "FUNCTION_NAMESPACE_CONFLICT",
+            "namespace": namespace,
+            "function_id": function_id,
+            "owner_worker_id": owner_worker_id,
+        }
+    )
+
+
+PONG: Final = encode({"type": "pong"})
