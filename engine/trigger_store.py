@@ -99,10 +99,7 @@ class TriggerStore:
     def _note(self, trigger: Trigger, change: Change) -> None:
         key = (trigger.id, trigger.trigger_type, trigger.function_id)
         with self._wake:
-            former = self._pending.pop(key, None)
-            if isinstance(change, Detached) and isinstance(former, Saved):
-                change = dataclasses.replace(former, detached_at=change.at)
-            self._pending[key] = change
+            self._pending[key] = _latest(self._pending.pop(key, None), change)
             if len(self._pending) > MAX_PENDING:
                 del self._pending[next(iter(self._pending))]
             self._wake.notify()
@@ -117,6 +114,7 @@ class TriggerStore:
         now = dt.datetime.now(dt.UTC)
         TriggerRow.objects.filter(is_owned=True, detached_at=None).update(detached_at=now)
         orphans = [_trigger(row) for row in TriggerRow.objects.filter(is_owned=False)]
+        connection.close()  # this thread's; the writing one opens its own
         self._thread.start()
         return orphans
 
@@ -125,7 +123,8 @@ class TriggerStore:
         with self._wake:
             self._is_stopping = True
             self._wake.notify()
-        self._thread.join(STOP_TIMEOUT_S)
+        if self._thread.is_alive():
+            self._thread.join(STOP_TIMEOUT_S)
 
     def _run(self) -> None:
         try:
@@ -141,6 +140,7 @@ class TriggerStore:
             has_work = self._wake.wait_for(
                 lambda: bool(self._pending) or self._is_stopping, timeout=SWEEP_INTERVAL_S
             )
+            is_last_attempt = self._is_stopping
             keys = list(itertools.islice(self._pending, BATCH_SIZE))
             batch = {key: self._pending.pop(key) for key in keys}
         if not has_work:
@@ -152,16 +152,18 @@ class TriggerStore:
             _write(batch)
         except DatabaseError:
             logger.exception("triggers could not be written down; trying again")
-            return self._retry_later(batch)
+            self._retry_later(batch)
+            return not is_last_attempt
         return True
 
-    def _retry_later(self, batch: dict[tuple[str, str, str], Change]) -> bool:
+    def _retry_later(self, batch: dict[tuple[str, str, str], Change]) -> None:
         connection.close()
         with self._wake:
             # What was noted meanwhile is newer than the failed batch.
-            self._pending = {**batch, **self._pending}
+            for key, change in self._pending.items():
+                batch[key] = _latest(batch.get(key), change)
+            self._pending = batch
             self._wake.wait_for(lambda: self._is_stopping, timeout=RETRY_INTERVAL_S)
-            return not self._is_stopping
 
     def _sweep(self) -> None:
         try:
@@ -169,6 +171,13 @@ class TriggerStore:
             TriggerRow.objects.filter(detached_at__lt=limit).delete()
         except DatabaseError:
             logger.exception("old triggers could not be dropped; trying again later")
+
+
+def _latest(former: Change | None, change: Change) -> Change:
+    """Return what two changes of one trigger come to."""
+    if isinstance(change, Detached) and isinstance(former, Saved):
+        return dataclasses.replace(former, detached_at=change.at)
+    return change
 
 
 def _write(batch: dict[tuple[str, str, str], Change]) -> None:

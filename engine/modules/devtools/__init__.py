@@ -1,0 +1,1 @@
+"""The developer tools module of early engines: accepted in configs, does nothing."""

@@ -1,0 +1,78 @@
+"""The tables of every database, before the engine uses them. Needs Django to be set up."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import DatabaseError, connections
+from django.db.migrations.exceptions import InconsistentMigrationHistory
+from django.db.migrations.executor import MigrationExecutor
+
+from engine.core.errors import StartError
+
+
+def prepare_databases() -> None:
+    """Migrate embedded SQLite files; insist that PostgreSQL has been migrated.
+
+    Raises:
+        StartError: a database cannot be reached or used, or PostgreSQL has unapplied migrations.
+    """
+    for alias in connections:
+        waiting = _unapplied(alias)
+        if not waiting:
+            continue
+        if connections[alias].vendor != "sqlite":
+            raise StartError(
+                f"{len(waiting)} migrations are not applied to {describe_database(alias)} "
+                f"({', '.join(waiting[:3])}{', …' if len(waiting) > 3 else ''}): "
+                "run `iii migrate` first"
+            )
+        _migrate(alias, verbosity=0)
+    close_connections()
+
+
+def migrate_all() -> None:
+    """Bring every database up to date and say what is done.
+
+    Raises:
+        StartError: a database cannot be reached or used.
+    """
+    for alias in connections:
+        print(describe_database(alias))
+        _migrate(alias, verbosity=1)
+    close_connections()
+
+
+def describe_database(alias: str = "default") -> str:
+    """Say where a database is: the path of a file, or `PostgreSQL name at host:port`."""
+    options = settings.DATABASES[alias]
+    if options["ENGINE"].endswith("sqlite3"):
+        return str(options["NAME"])
+    place = f"{options['HOST'] or 'localhost'}:{options['PORT'] or 5432}"
+    return f"PostgreSQL {options['NAME']} at {place}"
+
+
+def close_connections() -> None:
+    """Close the connections of this thread: the engine's own threads open theirs."""
+    connections.close_all()
+
+
+def _unapplied(alias: str) -> list[str]:
+    try:
+        executor = MigrationExecutor(connections[alias])
+        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as error:
+        raise _unusable(alias, error) from error
+    return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+
+
+def _migrate(alias: str, *, verbosity: int) -> None:
+    try:
+        call_command("migrate", database=alias, interactive=False, verbosity=verbosity)
+    except (DatabaseError, InconsistentMigrationHistory) as error:
+        raise _unusable(alias, error) from error
+
+
+def _unusable(alias: str, error: Exception) -> StartError:
+    reason = " ".join(str(error).split())
+    return StartError(f"the database {describe_database(alias)} cannot be used: {reason}")

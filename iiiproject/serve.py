@@ -1,0 +1,237 @@
+"""Starts an engine, serves until a signal, stops it: the whole life of the process in one place.
+
+Nothing listens before everything that can fail has been tried. Whatever fails is one clear error
+on stderr and exit code 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import django
+import uvloop
+from django.core.exceptions import ImproperlyConfigured
+
+import engine as package
+from engine.core.config import EngineConfig, resolve_host
+from engine.core.errors import EngineError, StartError
+from engine.modules.catalogue import installed_modules
+from engine.server.base import (
+    BoundListener,
+    bind_listeners,
+    create_server,
+    raise_open_file_limit,
+)
+from iiiproject import environment
+from iiiproject.banner import banner, module_names, url
+from iiiproject.check import choose_config, print_error
+from iiiproject.data_dir import locked
+from iiiproject.logs import configure_logging
+
+if TYPE_CHECKING:
+    from engine.core.engine import Engine
+    from engine.core.triggers import Trigger
+
+logger = logging.getLogger(__name__)
+
+LOOPBACKS: Final = frozenset({"127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What the command line says about a start; None leaves it to the environment."""
+
+    config_file: Path | None
+    uses_default_config: bool
+    data_dir: Path | None
+    host: str | None
+    server: str
+    grace_s: float
+    log_level: str
+    log_format: str
+
+
+def serve(options: ServeOptions) -> int:
+    """Run an engine until SIGTERM or SIGINT; return the exit code of the process."""
+    configure_logging(options.log_level, options.log_format)
+    try:
+        config = choose_config(
+            options.config_file,
+            installed_modules(),
+            uses_default_config=options.uses_default_config,
+        )
+        data_dir = _choose_data_dir(options.data_dir)
+        with locked(data_dir):
+            set_up_django(data_dir)
+            _serve(config, data_dir, options)
+    except EngineError as error:
+        print_error(error)
+        return 1
+    return 0
+
+
+def migrate(data_dir: Path | None) -> int:
+    """Bring the tables of all databases up to date; return the exit code of the process."""
+    try:
+        directory = _choose_data_dir(data_dir)
+        with locked(directory):
+            set_up_django(directory)
+            from iiiproject.migrations import migrate_all
+
+            migrate_all()
+    except EngineError as error:
+        print_error(error)
+        return 1
+    return 0
+
+
+def _choose_data_dir(given: Path | None) -> Path:
+    return environment.data_dir(os.environ if given is None else {"III_DATA_DIR": str(given)})
+
+
+def set_up_django(data_dir: Path) -> None:
+    """Load the settings, which read the data directory from the environment.
+
+    Raises:
+        StartError: the environment holds what the settings cannot use.
+    """
+    os.environ["III_DATA_DIR"] = str(data_dir)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "iiiproject.settings")
+    try:
+        django.setup()
+    except ImproperlyConfigured as error:
+        raise StartError(str(error)) from error
+
+
+def _serve(config: EngineConfig, data_dir: Path, options: ServeOptions) -> None:
+    # What is imported here needs the settings.
+    from engine.apps import set_engine
+    from engine.core.engine import Engine
+    from engine.trigger_store import TriggerStore
+    from iiiproject.migrations import describe_database, prepare_databases
+
+    raise_open_file_limit()
+    journal = TriggerStore()
+    engine = Engine(config, data_dir=data_dir, journal=journal)
+    listeners = [
+        replace(each, host=resolve_host(options.host, each.host, os.environ))
+        for each in engine.listeners()
+    ]
+    bound = bind_listeners(listeners)
+    try:
+        prepare_databases()
+        orphans = journal.start()
+        try:
+            set_engine(engine)
+            life = _Life(engine, orphans, bound, options, describe_database())
+            with asyncio.Runner(loop_factory=_loop_factory(options.server)) as runner:
+                runner.run(life.run())
+        finally:
+            set_engine(None)
+            journal.stop()
+    finally:
+        for each in bound:
+            each.close()
+
+
+def _loop_factory(server: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    if server != "daphne":
+        return uvloop.new_event_loop
+    # Daphne makes the loop that it runs on when it is imported.
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    from daphne.server import twisted_loop
+
+    return lambda: twisted_loop
+
+
+class _Life:
+    """A running engine from its start to its end."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        orphans: Sequence[Trigger],
+        bound: Sequence[BoundListener],
+        options: ServeOptions,
+        database: str,
+    ) -> None:
+        self._engine = engine
+        self._orphans = orphans
+        self._bound = bound
+        self._options = options
+        self._database = database
+        self._asked_to_stop = asyncio.Event()
+        self._asked_to_hurry = asyncio.Event()
+
+    async def run(self) -> None:
+        """Start, serve until a signal, stop."""
+        from iiiproject.asgi import build_application
+
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, self._on_signal)
+        application = build_application({each.port: each.listener for each in self._bound})
+        server = create_server(self._options.server, application)
+        await self._engine.start()
+        grace_s = 0.0
+        try:
+            for trigger in self._orphans:
+                self._engine.triggers.add(trigger)
+            await server.start(self._bound)
+            self._announce()
+            await self._asked_to_stop.wait()
+            await server.stop_accepting()
+            grace_s = self._options.grace_s
+        finally:
+            await self._stop_engine(grace_s)
+            await server.close()
+
+    def _on_signal(self) -> None:
+        if self._asked_to_stop.is_set():
+            self._asked_to_hurry.set()
+            return
+        logger.info("stopping; a second signal ends running calls at once")
+        self._asked_to_stop.set()
+
+    async def _stop_engine(self, grace_s: float) -> None:
+        stopping = asyncio.ensure_future(self._engine.stop(grace_s))
+        hurry = asyncio.ensure_future(self._asked_to_hurry.wait())
+        await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done() and self._engine.running_calls:
+            stopping.cancel()
+            stopping = asyncio.ensure_future(self._engine.stop(0))
+        hurry.cancel()
+        await stopping
+
+    def _announce(self) -> None:
+        """Say that the engine is up: a banner for people, a record for machines."""
+        config = self._engine.config
+        listeners = {each.port: each.listener for each in self._bound}
+        if self._options.log_format == "json":
+            fields = {
+                "version": package.__version__,
+                "urls": {each.room: url(each, port) for port, each in listeners.items()},
+                "data": self._database,
+                "config": config.source,
+                "modules": module_names(config, built=True),
+                "not_built_yet": module_names(config, built=False),
+            }
+            logger.info("engine is up", extra=fields)
+        else:
+            print(banner(config, listeners, self._database), flush=True)
+        if _is_container() and all(LOOPBACKS.issuperset(each.addresses) for each in self._bound):
+            logger.warning(
+                "every port is bound to the loopback of this container: nothing outside reaches "
+                "the engine; set III_HOST=0.0.0.0 or --host 0.0.0.0"
+            )
+
+
+def _is_container() -> bool:
+    return os.environ.get("III_EXECUTION_CONTEXT") == "docker" or Path("/.dockerenv").exists()
