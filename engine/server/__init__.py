@@ -1,0 +1,1 @@
+"""Listeners, sockets and servers: how bytes of the network reach the ASGI application."""

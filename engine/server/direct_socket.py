@@ -1,0 +1,335 @@
+"""The socket that picows' frames go through without a task, a dict or a decode in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import TYPE_CHECKING, Final
+
+from engine.server.frames import (
+    KEPT_APART,
+    SHORT_TEXT_HEADERS,
+    TEXT,
+    Uncounted,
+    check_close_code,
+    close_frame,
+    header,
+    medium_header,
+    pong_frame,
+)
+from engine.server.outbox import PEER_TOO_SLOW, TOO_SLOW_REASON, Outbox, OutboxLimits
+from engine.server.socket import Receiver, Socket
+
+if TYPE_CHECKING:
+    from engine.server.picows_connection import Connection
+
+logger = logging.getLogger(__name__)
+
+WRITE_SIZE: Final = 256 * 1024
+"""Bytes handed to the kernel at once: enough for one call a tick, small enough to count progress."""
+
+_PONGS_PER_WRITE: Final = 256
+"""More pings than this within one tick are answered by the last pong alone (RFC 6455, 5.5.3)."""
+
+_JOIN_FROM: Final = 16
+"""From this many pieces on, one copy is cheaper than a list of buffers."""
+
+
+class DirectSocket(Outbox, Socket):
+    """The writing side of a picows connection: frames of one tick leave in one system call.
+
+    Frames are written to the file descriptor itself, so that it is known at once how much
+    the kernel took. What it did not take goes to the transport, and everything after it
+    waits here until the transport is empty.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_fd",
+        "_is_blocked",
+        "_is_scheduled",
+        "_late_pong",
+        "_loop",
+        "_max_bytes",
+        "_max_messages",
+        "_pending",
+        "_room",
+        "_taken",
+        "_transport",
+        "_unwritten",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        limits: OutboxLimits,
+    ) -> None:
+        super().__init__(limits)
+        self._connection = connection
+        self._transport = transport
+        self._loop = loop
+        self._fd: int = transport.get_extra_info("socket").fileno()
+        self._pending: list[bytes] = []
+        self._is_scheduled = False
+        # Nothing may leave before the answer to the handshake: see handshake_done.
+        self._is_blocked = True
+        self._unwritten = (0, 0)
+        self._taken = 0
+        self._late_pong: bytes | None = None
+        self._room: list[asyncio.Future[None]] = []
+        # Negative once the socket is closed, so that the fast path needs no check of its own.
+        self._max_messages = limits.messages
+        self._max_bytes = limits.size
+
+    @property
+    def is_open(self) -> bool:
+        return self._max_messages > 0
+
+    async def accept(self, subprotocol: str | None = None) -> None:
+        self._connection.accept(subprotocol)
+
+    async def serve(self, receiver: Receiver) -> int:
+        return await self._connection.serve(receiver)
+
+    def offer(self, frame: bytes) -> bool:
+        size = len(frame)
+        messages = self.queued_messages
+        if messages >= self._max_messages or self.queued_bytes + size > self._max_bytes:
+            return self._offer_when_tight(frame)
+        if size < 126:
+            self._pending.append(SHORT_TEXT_HEADERS[size] + frame)
+        elif size < KEPT_APART:
+            self._pending.append(medium_header(TEXT, 126, size) + frame)
+        else:
+            self._pending.append(Uncounted(header(TEXT, size)))
+            self._pending.append(frame)
+        self.queued_messages = messages + 1
+        self.queued_bytes += size
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self.flush)
+        return True
+
+    def push(self, frame: bytes) -> None:
+        if not self.offer(frame):
+            super().push(frame)
+
+    def _offer_when_tight(self, frame: bytes) -> bool:
+        accepted = super().offer(frame)
+        if not accepted and self.is_open:
+            self._connection.pause_reading()
+        return accepted
+
+    async def send_message(self, first_byte: int, payload: bytes) -> None:
+        """Queue a message of either kind, waiting for room; the way of ASGI's send.
+
+        Raises:
+            ConnectionResetError: the connection is over.
+        """
+        while self.is_open and self.is_full:
+            self.flush()
+            if self.is_full:
+                waiter = self._loop.create_future()
+                self._room.append(waiter)
+                await waiter
+        if not self.is_open:
+            raise ConnectionResetError("the WebSocket is closed")
+        self._queue(first_byte, payload)
+
+    def close(self, code: int, reason: str = "") -> None:
+        check_close_code(code)
+        if self.is_open:
+            self._pending.append(close_frame(code, reason))
+            self.stop_queueing()
+            self._schedule()
+            self._connection.wait_for_close_reply(code)
+
+    def pong(self, payload: bytes) -> None:
+        """Answer a ping; of many unanswered ones only the last, so that pings cost no memory."""
+        if not self.is_open:
+            return
+        if self._is_blocked or len(self._pending) > _PONGS_PER_WRITE:
+            self._late_pong = pong_frame(payload)
+        else:
+            self._pending.append(pong_frame(payload))
+        self._schedule()
+
+    def handshake_done(self) -> None:
+        """Let go what was queued while the handshake was not answered."""
+        self._is_blocked = False
+        if self._pending:
+            self._schedule()
+
+    def finish(self, last_frame: bytes) -> None:
+        """Write what can still be written, then a close frame; nothing is queued any more."""
+        self.stop_queueing()
+        self.flush()
+        self._drop_queue()
+        if not self._transport.is_closing():
+            self._transport.write(last_frame)
+
+    def stop_queueing(self) -> None:
+        """Refuse everything from now on and wake whoever waits for room."""
+        self._max_messages = -1
+        self._wake_writers()
+
+    def release(self) -> None:
+        """Forget everything; the connection is lost."""
+        self.stop_queueing()
+        self._stop_watching()
+        self._drop_queue()
+
+    def writable(self) -> None:
+        """Go on after the transport has got rid of what the kernel did not take at first."""
+        if self._is_blocked and self._transport.get_write_buffer_size() == 0:
+            self._is_blocked = False
+            self._count_taken(*self._unwritten)
+            self._unwritten = (0, 0)
+            self.flush()
+
+    def _queue(self, first_byte: int, payload: bytes) -> None:
+        size = len(payload)
+        if size < KEPT_APART:
+            self._pending.append(header(first_byte, size) + payload)
+        else:
+            self._pending.append(Uncounted(header(first_byte, size)))
+            self._pending.append(payload)
+        self.queued_messages += 1
+        self.queued_bytes += size
+        self._schedule()
+        if self.is_full and self._is_blocked:
+            self._connection.pause_reading()
+
+    def _append(self, frame: bytes) -> None:
+        self._queue(TEXT, frame)
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what is pending, as far as the kernel takes it."""
+        self._is_scheduled = False
+        pending = self._pending
+        if self._is_blocked or not (pending or self._late_pong):
+            return
+        if self._transport.is_closing():
+            # The descriptor may belong to another connection by now.
+            self._drop_queue()
+            return
+        if self._late_pong is not None:
+            pending.append(self._late_pong)
+            self._late_pong = None
+        if self.queued_bytes > WRITE_SIZE:
+            self._flush_in_parts()
+            return
+        data = b"".join(pending) if len(pending) > 1 else pending[0]
+        pending.clear()
+        try:
+            written = os.write(self._fd, data)
+        except BlockingIOError:
+            written = 0
+        except OSError:
+            self._drop_queue()
+            self._transport.abort()
+            return
+        if written == len(data):
+            self.queued_messages = 0
+            self.queued_bytes = 0
+        else:
+            self._hand_over([memoryview(data)[written:]], self.queued_messages, self.queued_bytes)
+
+    def _flush_in_parts(self) -> None:
+        """Write a long queue part by part, until it is empty or the kernel takes no more."""
+        while self._pending and not self._is_blocked:
+            buffers, messages, size = self._take_part()
+            total = sum(map(len, buffers))
+            try:
+                written = os.writev(self._fd, buffers)
+            except BlockingIOError:
+                written = 0
+            except OSError:
+                self._drop_queue()
+                self._transport.abort()
+                return
+            if written == total:
+                self._count_taken(messages, size)
+            else:
+                self._hand_over(_without_start(buffers, written), messages, size)
+
+    def _take_part(self) -> tuple[list[bytes], int, int]:
+        """Take the first frames, some WRITE_SIZE bytes, with their number and payload size."""
+        pending = self._pending
+        total = messages = end = 0
+        for end, piece in enumerate(pending, 1):  # noqa: B007 - used behind the loop
+            total += len(piece)
+            if type(piece) is bytes:
+                messages += 1
+                if total >= WRITE_SIZE:
+                    break
+        buffers = pending[:end]
+        del pending[:end]
+        if not pending:
+            messages, size = self.queued_messages, self.queued_bytes
+        else:
+            size = min(total, self.queued_bytes)
+        return ([b"".join(buffers)] if len(buffers) >= _JOIN_FROM else buffers), messages, size
+
+    def _hand_over(self, rest: list[memoryview], messages: int, size: int) -> None:
+        """Give the transport what the kernel did not take, and wait until it is through."""
+        self._is_blocked = True
+        self._unwritten = (messages, size)
+        for piece in rest:
+            self._transport.write(piece)
+        if self._transport.get_write_buffer_size() == 0:
+            self._is_blocked = False
+            self._unwritten = (0, 0)
+            self._count_taken(messages, size)
+            return
+        self._watch()
+        if self.is_full:
+            self._connection.pause_reading()
+
+    def _count_taken(self, messages: int, size: int) -> None:
+        self.queued_messages -= messages
+        self.queued_bytes -= size
+        self._taken += 1
+        if self.is_half_empty:
+            self._connection.resume_reading()
+            self._wake_writers()
+
+    def _drop_queue(self) -> None:
+        self._pending.clear()
+        self._late_pong = None
+        self.queued_messages = self.queued_bytes = 0
+        self._unwritten = (0, 0)
+
+    def _wake_writers(self) -> None:
+        waiters, self._room = self._room, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _progress(self) -> object:
+        return self._taken, self._transport.get_write_buffer_size()
+
+    def _give_up(self) -> None:
+        logger.warning("a peer does not read, its socket is closed")
+        self._drop_queue()
+        self._connection.fail(PEER_TOO_SLOW, TOO_SLOW_REASON)
+
+
+def _without_start(buffers: list[bytes], count: int) -> list[memoryview]:
+    """Return what is left of the buffers behind their first `count` bytes."""
+    rest: list[memoryview] = []
+    for piece in buffers:
+        if count >= len(piece):
+            count -= len(piece)
+        else:
+            rest.append(memoryview(piece)[count:])
+            count = 0
+    return rest

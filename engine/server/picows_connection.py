@@ -1,0 +1,552 @@
+"""One connection on picows: bytes in, whole messages out to whoever receives them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final, cast
+
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
+
+from engine.core.listeners import ASGIApp, Message
+from engine.server.asgi_bridge import AsgiBridge
+from engine.server.direct_socket import DirectSocket
+from engine.server.frames import close_frame, read_close
+from engine.server.grown_buffers import GROWN_FROM, GrownBuffers
+from engine.server.handshake import Decision, http_response, refusal_of
+from engine.server.outbox import DEFAULT_LIMITS, OutboxLimits
+from engine.server.picows_parser import (
+    MAX_MESSAGE_SIZE,
+    Parser,
+    ParserTransport,
+    new_parser,
+    restarted_parser,
+)
+from engine.server.socket import (
+    INTERNAL_ERROR,
+    NO_CLOSE_FRAME,
+    NO_CODE_IN_CLOSE_FRAME,
+    Receiver,
+)
+
+logger = logging.getLogger(__name__)
+
+PROTOCOL_ERROR: Final = 1002
+INVALID_TEXT: Final = 1007
+MESSAGE_TOO_BIG: Final = 1009
+
+CLOSE_TIMEOUT_S: Final = 3.0
+"""How long a peer may take to answer our close frame, or to notice that we are done."""
+
+READ_SIZE: Final = 56 * 1024
+"""Bytes read at once: under nine tenths of a buffer of 64 KiB, from where picows doubles it."""
+
+HELD_MESSAGES: Final = 64
+HELD_BYTES: Final = 1024 * 1024
+"""What may wait for an application that does not receive, before reading pauses."""
+
+_TEXT: Final = WSMsgType.TEXT
+_BINARY: Final = WSMsgType.BINARY
+_CONTINUATION: Final = WSMsgType.CONTINUATION
+_PING: Final = WSMsgType.PING
+_PONG: Final = WSMsgType.PONG
+_CLOSE: Final = WSMsgType.CLOSE
+
+_DISCARDED: Final = memoryview(bytearray(READ_SIZE))
+"""Where everything goes that peers send after they have been cut."""
+
+
+@dataclass(slots=True, eq=False)
+class Shared:
+    """What all connections of a server have in common.
+
+    Attributes:
+        application: started with the scope of each handshake.
+        limits: how much may be queued for one peer.
+        connections: those that live.
+        tasks: the runs of the application.
+        grown: told when a read buffer has grown.
+    """
+
+    application: ASGIApp
+    limits: OutboxLimits = DEFAULT_LIMITS
+    connections: set[Connection] = field(default_factory=set)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    grown: GrownBuffers = field(default_factory=GrownBuffers)
+    _empty: asyncio.Event | None = None
+
+    def discard(self, connection: Connection) -> None:
+        """Forget a connection that is lost."""
+        self.connections.discard(connection)
+        if self._empty is not None and not self.connections:
+            self._empty.set()
+
+    async def wait_until_empty(self, timeout_s: float) -> None:
+        """Return when no connection is left, at the latest after `timeout_s`."""
+        if not self.connections:
+            return
+        self._empty = asyncio.Event()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), timeout_s)
+
+
+class Connection(WSListener, asyncio.BufferedProtocol):
+    """The reading side and the life of one connection.
+
+    It stands between uvloop and picows: uvloop reads into the buffer of picows' parser,
+    the parser calls `on_ws_frame`, and what picows writes by itself comes back through
+    `ParserTransport`. So it all leaves in order, and a parser whose buffer has grown can be
+    replaced by a new one.
+
+    Args:
+        shared: what it has in common with the others.
+        handshake_timeout_s: how long the request head may take.
+    """
+
+    __slots__ = (
+        "_bridge",
+        "_close_sent",
+        "_failure",
+        "_frame",
+        "_handshake_timeout_s",
+        "_held",
+        "_held_bytes",
+        "_is_answered",
+        "_is_handshake_done",
+        "_is_held_full",
+        "_is_outbox_full",
+        "_is_reading",
+        "_loop",
+        "_on_binary",
+        "_on_text",
+        "_parser",
+        "_partial",
+        "_partial_is_text",
+        "_shared",
+        "_timer",
+        "_waiter",
+        "close_code",
+        "close_reason",
+        "is_over",
+        "socket",
+        "transport",
+    )
+
+    socket: DirectSocket
+    transport: asyncio.Transport
+
+    def __init__(self, shared: Shared, handshake_timeout_s: float) -> None:
+        self._shared = shared
+        self._bridge: AsgiBridge | None = AsgiBridge(self, shared.application)
+        self._handshake_timeout_s = handshake_timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._parser: Parser | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_answered = False
+        self._is_handshake_done = False
+        self._is_outbox_full = False
+        self._is_held_full = False
+        self._is_reading = True
+        self._close_sent = False
+        self._failure: bytes | None = None
+        self._frame: WSFrame | None = None
+        self._partial: bytearray | None = None
+        self._partial_is_text = False
+        self._held: deque[tuple[bool, bytes]] | None = None
+        self._held_bytes = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._on_text: Callable[[bytes], None] = self._hold_text
+        self._on_binary: Callable[[bytes], None] = self._hold_binary
+        self.close_code = NO_CLOSE_FRAME
+        self.close_reason = ""
+        self.is_over = False
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=0)
+        self.socket = DirectSocket(self, self.transport, self._loop, self._shared.limits)
+        self._shared.connections.add(self)
+        self._parser = new_parser(self._decide, ParserTransport(self))
+        self._timer = self._loop.call_later(self._handshake_timeout_s, self._handshake_too_slow)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self._parser is None:
+            return _DISCARDED
+        buffer = self._parser.get_buffer(sizehint)
+        return buffer if len(buffer) <= READ_SIZE else buffer[:READ_SIZE]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._parser is None:
+            return
+        self._frame = None
+        self._parser.buffer_updated(nbytes)
+        if self._failure is not None:
+            # Only now, since picows looks one frame ahead: the good ones before it are handled.
+            code, reason = read_close(self._failure[2:])
+            self.fail(code or PROTOCOL_ERROR, reason)
+
+    def eof_received(self) -> bool:
+        """Write what is queued, then let the transport close: half a WebSocket is none."""
+        self.socket.flush()
+        return False
+
+    def pause_writing(self) -> None:
+        """Do nothing: the socket knows that it has handed something over."""
+
+    def resume_writing(self) -> None:
+        self.socket.writable()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._shared.discard(self)
+        self._stop_timer()
+        self.end(self.close_code, self.close_reason)
+        self.socket.release()
+        self._parser = None
+        self._frame = None
+        self._bridge = None
+
+    # What picows calls.
+
+    def parser_wrote(self, data: bytes) -> None:
+        if not self._is_handshake_done:
+            self._is_answered = True
+            self.transport.write(data)
+        elif self._failure is None:
+            self._failure = data
+
+    def parser_closed(self) -> None:
+        if self._is_handshake_done:
+            return
+        if not self._is_answered:
+            head_too_large = http_response(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, b"The request head is too large.\n"
+            )
+            self._refuse_now(head_too_large.to_bytes())
+        else:
+            self._linger()
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        if not self._is_handshake_done:
+            self._is_handshake_done = True
+            if not self._close_sent:
+                self._stop_timer()
+            self.socket.handshake_done()
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        self._frame = frame
+        kind = frame.msg_type
+        if (
+            kind is not _TEXT
+            or not frame.fin
+            or frame.rsv1
+            or frame.rsv2
+            or frame.rsv3
+            or self._partial is not None
+        ):
+            self._on_other_frame(kind, frame)
+            return
+        payload = frame.get_payload_as_bytes()
+        if not payload.isascii() and not _is_utf8(payload):
+            self.fail(INVALID_TEXT, "a text message is not UTF-8")
+            return
+        if len(payload) >= GROWN_FROM:
+            self._shared.grown.note(self)
+        try:
+            self._on_text(payload)
+        except Exception:
+            self._receiver_failed()
+
+    def _on_other_frame(self, kind: WSMsgType, frame: WSFrame) -> None:
+        """Handle everything but a text message in one frame."""
+        if self.is_over:
+            return
+        payload = frame.get_payload_as_bytes()
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            self.fail(PROTOCOL_ERROR, "a reserved bit is set")
+        elif kind is _PING:
+            self.socket.pong(payload)
+        elif kind is _CLOSE:
+            self._on_close(payload)
+        elif kind is not _PONG:
+            self._on_part(kind, bool(frame.fin), payload)
+
+    def _on_part(self, kind: WSMsgType, is_last: bool, payload: bytes) -> None:
+        """Put a message of several frames together, or hand a binary one over."""
+        if (kind is _CONTINUATION) != (self._partial is not None):
+            self.fail(PROTOCOL_ERROR, "a continuation frame is missing or out of place")
+            return
+        if self._partial is None:
+            self._partial_is_text = kind is _TEXT
+            if not is_last:
+                self._partial = bytearray(payload)
+                return
+        else:
+            if len(self._partial) + len(payload) > MAX_MESSAGE_SIZE:
+                self.fail(MESSAGE_TOO_BIG, f"a message is larger than {MAX_MESSAGE_SIZE} bytes")
+                return
+            self._partial += payload
+            if not is_last:
+                return
+            payload, self._partial = bytes(self._partial), None
+        if len(payload) >= GROWN_FROM:
+            self._shared.grown.note(self)
+        self._deliver(self._partial_is_text, payload)
+
+    def _deliver(self, is_text: bool, payload: bytes) -> None:
+        if is_text and not payload.isascii() and not _is_utf8(payload):
+            self.fail(INVALID_TEXT, "a text message is not UTF-8")
+            return
+        try:
+            if is_text:
+                self._on_text(payload)
+            else:
+                self._on_binary(payload)
+        except Exception:
+            self._receiver_failed()
+
+    def _receiver_failed(self) -> None:
+        logger.exception("a message could not be handled, the socket is closed")
+        if self.socket.is_open:
+            self.socket.close(INTERNAL_ERROR)
+
+    def _on_close(self, payload: bytes) -> None:
+        try:
+            code, reason = read_close(payload)
+        except UnicodeDecodeError:
+            self.fail(INVALID_TEXT, "the reason of a close frame is not UTF-8")
+            return
+        except ValueError as error:
+            self.fail(PROTOCOL_ERROR, str(error))
+            return
+        if not self._close_sent:
+            self.close_code = NO_CODE_IN_CLOSE_FRAME if code is None else code
+            self.close_reason = reason
+            self.socket.finish(close_frame(code))
+        self.end(self.close_code, self.close_reason)
+        self._parser = None
+        self.transport.close()
+        self._abort_later()
+
+    # The handshake.
+
+    def _decide(self, request: WSUpgradeRequest) -> Decision:
+        """Answer the request head: refuse it, or ask the application's first step."""
+        assert self._bridge is not None
+        refused = refusal_of(request)
+        if refused is not None:
+            return refused
+        decision, task = self._bridge.decide(request)
+        self._shared.tasks.add(task)
+        task.add_done_callback(self._shared.tasks.discard)
+        return decision
+
+    def _handshake_too_slow(self) -> None:
+        timeout = http_response(HTTPStatus.REQUEST_TIMEOUT, b"The request head took too long.\n")
+        self._refuse_now(timeout.to_bytes())
+
+    def _refuse_now(self, response: bytes | bytearray) -> None:
+        self._is_answered = True
+        self.transport.write(response)
+        self._linger()
+
+    # Receiving, for the two kinds of application.
+
+    def accept(self, subprotocol: str | None) -> None:
+        """Take the application's word, given through its socket."""
+        if self._bridge is not None:
+            self._bridge.accept(subprotocol)
+
+    async def serve(self, receiver: Receiver) -> int:
+        """Hand over what has come, then every message as it comes."""
+        try:
+            while self._held:
+                self._deliver_held(receiver, *self.take_held())
+            if not self.is_over:
+                if self.socket.is_open:
+                    self._on_text = receiver.on_text
+                    self._on_binary = receiver.on_binary
+                await self.wait_for_something()
+        finally:
+            self._on_text = self._on_binary = _ignore
+        return self.close_code
+
+    def _deliver_held(self, receiver: Receiver, is_text: bool, payload: bytes) -> None:
+        try:
+            if is_text:
+                receiver.on_text(payload)
+            else:
+                receiver.on_binary(payload)
+        except Exception:
+            self._receiver_failed()
+
+    async def receive(self) -> Message:
+        """Return the next ASGI event; messages that came before the end come before it."""
+        while not self._held:
+            if self.is_over:
+                return {
+                    "type": "websocket.disconnect",
+                    "code": self.close_code,
+                    "reason": self.close_reason,
+                }
+            await self.wait_for_something()
+        is_text, payload = self.take_held()
+        if is_text:
+            return {"type": "websocket.receive", "text": payload.decode()}
+        return {"type": "websocket.receive", "bytes": payload}
+
+    async def wait_for_something(self) -> None:
+        """Wait for a held message or for the end."""
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def take_held(self) -> tuple[bool, bytes]:
+        """Take the oldest message that waits for the application."""
+        assert self._held
+        is_text, payload = self._held.popleft()
+        self._held_bytes -= len(payload)
+        if self._is_held_full and not self._held:
+            self._is_held_full = False
+            self._read_or_pause()
+        return is_text, payload
+
+    def _hold_text(self, payload: bytes) -> None:
+        self._hold(True, payload)
+
+    def _hold_binary(self, payload: bytes) -> None:
+        self._hold(False, payload)
+
+    def _hold(self, is_text: bool, payload: bytes) -> None:
+        if self._held is None:
+            self._held = deque()
+        self._held.append((is_text, payload))
+        self._held_bytes += len(payload)
+        if len(self._held) >= HELD_MESSAGES or self._held_bytes >= HELD_BYTES:
+            self._is_held_full = True
+            self._read_or_pause()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # Pausing.
+
+    def pause_reading(self) -> None:
+        """Stop reading: the peer does not take its own answers."""
+        self._is_outbox_full = True
+        self._read_or_pause()
+
+    def resume_reading(self) -> None:
+        """Read again: half of the queue is gone."""
+        if self._is_outbox_full:
+            self._is_outbox_full = False
+            self._read_or_pause()
+
+    def _read_or_pause(self) -> None:
+        wants_to_read = (
+            self.is_over or self._close_sent or not (self._is_outbox_full or self._is_held_full)
+        )
+        if wants_to_read == self._is_reading or self.transport.is_closing():
+            return
+        self._is_reading = wants_to_read
+        if wants_to_read:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+
+    def give_back_buffer(self) -> bool:
+        """Replace a parser whose buffer has grown; False in the middle of a frame."""
+        if self._parser is None or self._close_sent:
+            return True
+        if self._frame is None or self._frame.tail_size:
+            return False
+        self._parser = restarted_parser(self, ParserTransport(self))
+        return True
+
+    # The end.
+
+    def wait_for_close_reply(self, code: int) -> None:
+        """Ignore the peer's messages, and cut it if its close frame does not come soon."""
+        self._close_sent = True
+        self.close_code = code
+        self._on_text = self._on_binary = _ignore
+        self._read_or_pause()
+        self._abort_later()
+
+    def fail(self, code: int, reason: str) -> None:
+        """End the connection because of the peer: a close frame, and no more than that."""
+        if self.is_over:
+            return
+        logger.info("a peer is cut", extra={"close_code": code, "close_reason": reason})
+        if not self._close_sent:
+            self.close_code = code
+            self.close_reason = reason
+            self.socket.finish(close_frame(code, reason))
+        self.end(self.close_code, self.close_reason)
+        self._linger()
+
+    def end(self, code: int, reason: str) -> None:
+        """Tell the application that nothing comes any more."""
+        if not self.is_over:
+            self.is_over = True
+            self.close_code = code
+            self.close_reason = reason
+            self._partial = None
+            self._on_text = self._on_binary = _ignore
+            self._wake()
+
+    def shut_down(self, code: int) -> None:
+        """End the connection because the server stops."""
+        if not self._is_handshake_done:
+            self.abort()
+        elif self.socket.is_open:
+            self.socket.close(code)
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self.transport.abort()
+
+    def _linger(self) -> None:
+        """Let the peer read our last words: closing with unread bytes would reset them away."""
+        self._parser = None
+        self._close_sent = True
+        self._read_or_pause()
+        if not self.transport.is_closing():
+            self.transport.write_eof()
+        self._abort_later()
+
+    def application_ended(self) -> None:
+        """Close what the application has left open; never cleanly, or workers stay away."""
+        if self.socket.is_open and not self.is_over:
+            self.socket.close(INTERNAL_ERROR)
+
+    def _abort_later(self) -> None:
+        self._stop_timer()
+        self._timer = self._loop.call_later(CLOSE_TIMEOUT_S, self.abort)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _ignore(payload: bytes) -> None:
+    """Take a message of a connection that is over."""
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
