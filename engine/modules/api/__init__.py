@@ -1,0 +1,1 @@
+"""The HTTP module: functions served as routes on port 3111."""
