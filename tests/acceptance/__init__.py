@@ -1,0 +1,1 @@
+"""A running engine and real workers, written with the published SDKs, over real sockets."""

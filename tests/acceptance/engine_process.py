@@ -1,0 +1,107 @@
+"""A real engine as a child process on free ports, which tests start, stop and kill."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal
+
+from tests.acceptance.processes import Process
+from tests.acceptance.waiting import wait_until
+
+Server = Literal["picows", "uvicorn", "daphne"]
+
+SERVERS: Final[tuple[Server, ...]] = ("picows", "uvicorn", "daphne")
+START_LIMIT_S: Final = 60
+
+_MANAGE: Final = Path(__file__).parents[2] / "manage.py"
+
+_CONFIG: Final = """\
+port: {worker_port}
+modules:
+  - class: modules::api::RestApiModule
+    config:
+      port: {http_port}
+{api_options}"""
+
+# Services the machine may offer; an engine under test brings its own.
+_FOREIGN_SETTINGS: Final = {"DATABASE_URL": "", "REDIS_URL": "", "III_HOST": ""}
+
+
+class EngineProcess(Process):
+    """An engine with its own data folder; its ports stay the same over restarts.
+
+    Args:
+        folder: keeps config, data and output.
+        server: which server serves all ports.
+        api_options: more options of the REST module, as indented YAML.
+    """
+
+    def __init__(self, folder: Path, server: Server = "picows", api_options: str = "") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.server = server
+        self.worker_port, self.http_port = _free_ports(2)
+        config = folder / "iii-config.yaml"
+        config.write_text(
+            _CONFIG.format(
+                worker_port=self.worker_port, http_port=self.http_port, api_options=api_options
+            )
+        )
+        command = [sys.executable, str(_MANAGE), "runengine", "-c", str(config)]
+        command += ["--data-dir", str(folder / "data"), "--server", server]
+        super().__init__(f"engine-{server}", command, folder, _FOREIGN_SETTINGS)
+
+    @property
+    def worker_url(self) -> str:
+        """The address that workers connect to."""
+        return f"ws://localhost:{self.worker_port}"
+
+    @property
+    def http_url(self) -> str:
+        """The address of the REST module."""
+        return f"http://localhost:{self.http_port}"
+
+    def start(self, working_folder: Path | None = None) -> None:
+        """Start the engine and return once both its ports accept connections."""
+        super().start(working_folder)
+        for port in (self.worker_port, self.http_port):
+            wait_until(partial(self._accepts, port), f"port {port} opens", START_LIMIT_S)
+
+    def _accepts(self, port: int) -> bool:
+        assert self.is_running, f"the engine ended early:\n{self.last_output()}"
+        return self.accepts(port)
+
+    @staticmethod
+    def accepts(port: int) -> bool:
+        """Tell whether a port of the loopback accepts connections now."""
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return different ports that are free on both loopback addresses right now."""
+    with ExitStack() as held:
+        ports: list[int] = []
+        while len(ports) < count:
+            first = held.enter_context(socket.socket(socket.AF_INET))
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            if _is_free_on_ipv6(port):
+                ports.append(port)
+        return ports
+
+
+def _is_free_on_ipv6(port: int) -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", port))
+    except OSError as error:
+        # A machine without IPv6 has nothing there that could be in the way.
+        return "in use" not in str(error)
+    return True

@@ -1,0 +1,141 @@
+// The acceptance worker for the `registerWorker` API (npm iii-sdk 0.9 and later); see ../README.md.
+import { readFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import { TriggerAction, registerWorker } from 'iii-sdk'
+
+const manifest = new URL('node_modules/iii-sdk/package.json', import.meta.url)
+const [, minor] = JSON.parse(readFileSync(manifest, 'utf8')).version.split('.').map(Number)
+
+const service = process.env.SERVICE
+const worker = registerWorker(process.env.III_URL, { workerName: service })
+
+const notes = []
+const registered = new Map()
+const routes = new Map()
+const triggers = new Map()
+const bells = new Map()
+let available = []
+
+// Up to 0.10 a function is registered with an object, from 0.11 with its id.
+const registerFunction = (id, handler) =>
+  worker.registerFunction(minor < 11 ? { id } : id, handler)
+
+const register = (name, handler) => registerFunction(`${service}::${name}`, handler)
+
+const call = (function_id, payload, timeoutMs) =>
+  worker.trigger({ function_id, payload, timeoutMs })
+
+const outcome = (call) =>
+  call.then(
+    (result) => ({ result }),
+    (error) => ({ error: { code: error.code ?? null, message: error.message ?? String(error) } }),
+  )
+
+const bellProvider = {
+  async registerTrigger({ id, function_id, config }) {
+    if (config?.refuse) throw new Error('this bell is not for sale')
+    bells.set(id, { id, function_id, config })
+  },
+  async unregisterTrigger({ id }) {
+    bells.delete(id)
+  },
+}
+
+register('echo', async (data) => data)
+register('add', async ({ a, b }) => a + b)
+register('fail', async () => {
+  throw new Error('told to fail')
+})
+register('nothing', async () => {})
+register('slow', async ({ ms }) => {
+  notes.push('slow')
+  await delay(ms)
+  return 'done'
+})
+register('remember', async ({ note }) => {
+  notes.push(note)
+})
+register('remembered', async () => notes)
+register('make', async ({ size }) => 'x'.repeat(size))
+
+register('measure', async ({ function_id, data }) => (await call(function_id, data)).length)
+register('call', async ({ function_id, data, timeout_ms }) =>
+  outcome(call(function_id, data, timeout_ms)),
+)
+register('call_void', async ({ function_id, data }) => {
+  await worker.trigger({ function_id, payload: data, action: TriggerAction.Void() })
+})
+register('call_parallel', async ({ function_id, items }) =>
+  Promise.all(items.map((item) => call(function_id, item))),
+)
+
+register('list_functions', async () => {
+  const functions = worker.listFunctions
+    ? await worker.listFunctions()
+    : (await call('engine::functions::list', {})).functions
+  return functions.map((f) => f.function_id)
+})
+register('list_workers', async () => {
+  const workers = worker.listWorkers
+    ? await worker.listWorkers()
+    : (await call('engine::workers::list', {})).workers
+  return workers.map(({ name, runtime, version }) => ({ name, runtime, version }))
+})
+
+register('register', async ({ id }) => {
+  registered.set(id, registerFunction(id, async (data) => data))
+})
+register('unregister', async ({ id }) => {
+  registered.get(id).unregister()
+})
+
+register('open_route', async ({ path }) => {
+  const config = { api_path: path, http_method: 'GET' }
+  routes.set(
+    path,
+    worker.registerTrigger({ type: 'api', function_id: `${service}::get_item`, config }),
+  )
+})
+register('close_route', async ({ path }) => {
+  routes.get(path).unregister()
+})
+
+register('bind', async ({ trigger_type, function_id, config }) => {
+  triggers.set(function_id, worker.registerTrigger({ type: trigger_type, function_id, config }))
+})
+register('unbind', async ({ function_id }) => {
+  triggers.get(function_id).unregister()
+})
+register('offer', async ({ id }) => {
+  worker.registerTriggerType({ id, description: 'One more bell' }, bellProvider)
+})
+register('bells', async () => [...bells.values()])
+register('ring', async ({ function_id, payload }) => {
+  const rung = [...bells.values()].filter((bell) => bell.function_id === function_id)
+  return Promise.all(rung.map(() => call(function_id, payload)))
+})
+register('available', async () => available)
+
+register('get_item', async ({ path_params }) => ({
+  status_code: 200,
+  headers: { 'content-type': 'application/json' },
+  body: { id: path_params.id, by: service },
+}))
+
+worker.registerTriggerType({ id: `${service}::bell`, description: 'Rings on demand' }, bellProvider)
+worker.registerTrigger({
+  type: 'http',
+  function_id: `${service}::get_item`,
+  config: { api_path: `/${service}/items/:id`, http_method: 'GET' },
+})
+worker.onFunctionsAvailable?.((functions) => {
+  available = functions.map((f) => f.function_id)
+})
+
+process.on('SIGTERM', async () => {
+  await worker.shutdown()
+  process.exit(0)
+})
+
+await call(`${service}::echo`, {}, 60_000)
+console.log('ready')

@@ -1,0 +1,1 @@
+"""The benchmark: what one engine process does per second, beside a bare router of the same run."""

@@ -1,0 +1,136 @@
+"""What the load generator is asked to do, and what it answers: one JSON line each way."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tests.bench.payloads import Payload
+
+
+class CallJob(msgspec.Struct, frozen=True, tag=True):
+    """Call one function of one worker, `depth` calls in flight, echoing the payload.
+
+    Attributes:
+        pid: the process that is measured.
+        type_last: frames in the key order of the Python SDK.
+        calls: how many calls to make; None means as many as fit into `seconds`.
+    """
+
+    port: int
+    pid: int
+    depth: int
+    payload: Payload
+    seconds: float
+    type_last: bool = False
+    calls: int | None = None
+    warmup_s: float = 0.3
+
+
+class FleetJob(msgspec.Struct, frozen=True, tag=True):
+    """Connect many workers that register functions, then call across all of them."""
+
+    port: int
+    pid: int
+    workers: int
+    functions_per_worker: int
+    depth: int
+    payload: Payload
+    seconds: float
+    warmup_s: float = 0.3
+
+
+class ServeJob(msgspec.Struct, frozen=True, tag=True):
+    """Be the worker behind HTTP routes until the standard input is closed."""
+
+    port: int
+    routes: int
+
+
+Job = CallJob | FleetJob | ServeJob
+
+
+class CallResult(msgspec.Struct, frozen=True):
+    """What was measured between the end of the warm-up and the end of the round.
+
+    Attributes:
+        cpu_s: processor time of the measured process in that time; `load_cpu_s` the generator's.
+        lost: calls of the whole job that got no answer.
+        duplicated: answers of the whole job to no waiting call.
+        wrong: answers of the whole job that are errors, or that carry another payload than the
+            call; spoiled calls that arrived at the worker are among them.
+        sample: the beginning of the first wrong answer.
+    """
+
+    calls: int
+    seconds: float
+    p50_us: float
+    p95_us: float
+    p99_us: float
+    cpu_s: float
+    load_cpu_s: float
+    lost: int
+    duplicated: int
+    wrong: int
+    sample: str
+
+    @property
+    def calls_per_s(self) -> float:
+        """Answered calls per second."""
+        return self.calls / self.seconds
+
+    @property
+    def cpu_us_per_call(self) -> float:
+        """Processor time of the measured process for one call, in microseconds."""
+        return self.cpu_s / self.calls * 1e6 if self.calls else 0.0
+
+    @property
+    def load_cpu_us_per_call(self) -> float:
+        """Processor time of the generator for one call, in microseconds."""
+        return self.load_cpu_s / self.calls * 1e6 if self.calls else 0.0
+
+
+class FleetResult(msgspec.Struct, frozen=True):
+    """How long the workers took to arrive, what they weigh, and the calls across all of them.
+
+    Attributes:
+        register_s: from the first connect until a call of the function registered last succeeds.
+        rss_before_kib, rss_after_kib: memory of the measured process around that.
+    """
+
+    workers: int
+    register_s: float
+    register_cpu_s: float
+    rss_before_kib: int
+    rss_after_kib: int
+    calls: CallResult
+
+    @property
+    def workers_per_s(self) -> float:
+        """Workers connected, registered and callable per second."""
+        return self.workers / self.register_s
+
+    @property
+    def kib_per_worker(self) -> float:
+        """Growth of the measured process for one worker with its functions."""
+        return (self.rss_after_kib - self.rss_before_kib) / self.workers
+
+
+def route_path(number: int) -> str:
+    """Return the path pattern of a route of a `ServeJob`; every other one has a parameter."""
+    return f"/bench/{number}/items/:id" if number % 2 else f"/bench/{number}/items"
+
+
+def route_url(number: int) -> str:
+    """Return a path that the route of this number serves."""
+    return f"/bench/{number}/items/7" if number % 2 else f"/bench/{number}/items"
+
+
+def encode(message: Job | CallResult | FleetResult) -> bytes:
+    """Write a job or a result as one line."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def decode_job(line: bytes) -> Job:
+    """Read the job that a generator was started with."""
+    job: Job = msgspec.json.decode(line, type=Job)
+    return job

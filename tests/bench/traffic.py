@@ -1,0 +1,231 @@
+"""The two sides of a call: a caller that keeps calls in flight, and a worker that answers them.
+
+Both learn the shapes of the frames they get: a frame without its invocation id. The first frame of
+a shape is read and checked; all later ones of the shape are known by comparison, many at a time.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import cycle
+from typing import Final
+
+from tests.bench.connection import Connection, Loop
+from tests.bench.frames import (
+    ID_LENGTH,
+    Template,
+    find_invocation_id,
+    find_value,
+    message_frame,
+    result_template,
+)
+from tests.bench.ledger import Ledger
+
+# Larger payloads are handed to the kernel where they lie instead of being joined to a frame.
+_JOINED_BYTES: Final = 16 * 1024
+_TRAFFIC_BUFFER_BYTES: Final = 256 * 1024
+_SAMPLE_BYTES: Final = 400
+
+
+class Caller:
+    """A worker that only calls: it keeps `depth` calls in flight and accounts for every answer.
+
+    Args:
+        templates: the calls, taken in turn and without an end.
+        expected: the JSON text of every result.
+    """
+
+    def __init__(
+        self, loop: Loop, port: int, templates: Iterable[Template], expected: bytes, depth: int
+    ) -> None:
+        self.connection = Connection(loop, port, self, buffer_bytes=_TRAFFIC_BUFFER_BYTES)
+        self.ledger = Ledger()
+        self.failed = 0
+        self.first_failure = b""
+        self._templates: Iterator[Template] = iter(templates)
+        self._expected = expected
+        self._depth = depth
+        self._id_at = 0
+        self._right_shapes: set[bytes] = set()
+
+    def start(self, calls: int | None = None) -> None:
+        """Begin to call, without an end or until so many more calls were made."""
+        self.ledger.open(calls)
+        self._call(self._depth)
+
+    def stop(self) -> None:
+        """Make no more calls."""
+        self.ledger.close()
+
+    def call_in_turn(self, templates: Sequence[Template]) -> None:
+        """Make the following calls with these templates, over and over."""
+        self._templates = cycle(templates)
+
+    def forget_failures(self) -> None:
+        """Forget answers with an error: the function was not registered yet."""
+        self.failed = 0
+        self.first_failure = b""
+
+    def receive_run(self, frames: bytes, size: int, header: int) -> None:
+        """Take answers of one size: account for them, and make as many calls."""
+        call_ids, shapes = split_run(frames, size, header, self._id_at)
+        if self._right_shapes.issuperset(shapes):
+            self._settle(call_ids)
+            return
+        for start in range(header, len(frames), size):
+            self.receive(frames, start, start + size - header)
+
+    def receive(self, buffer: bytes | bytearray, start: int, end: int) -> None:
+        """Take an answer, and check what it carries; other messages are left alone."""
+        id_at = find_invocation_id(buffer, start, end)
+        if id_at < 0:
+            return
+        value_at = find_value(buffer, b'"result":', start, end)
+        if value_at < 0 or not buffer.startswith(self._expected, value_at, end):
+            self.failed += 1
+            sample = bytes(buffer[start : min(end, start + _SAMPLE_BYTES)])
+            self.first_failure = self.first_failure or sample
+        elif end - start <= _JOINED_BYTES:
+            self._id_at = id_at - start
+            self._right_shapes.add(shape(buffer, start, id_at, end))
+        self._settle([bytes(buffer[id_at : id_at + ID_LENGTH])])
+
+    def _settle(self, call_ids: list[bytes]) -> None:
+        """Account for answers, and replace the calls that they ended by new ones."""
+        self._call(self.ledger.settle(call_ids))
+
+    def _call(self, count: int) -> None:
+        _send(self.connection, self._templates, self.ledger.issue(count))
+
+
+class Worker:
+    """A worker that serves: it registers functions and routes, and answers every call alike.
+
+    Args:
+        functions: the ids it registers when it is connected.
+        routes: path and function id of each trigger that it registers after them.
+        result: the JSON text of every answer.
+        expected: the JSON text that each call must carry, or None to accept any.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        port: int,
+        functions: Sequence[str],
+        result: bytes,
+        *,
+        routes: Sequence[tuple[str, str]] = (),
+        expected: bytes | None = None,
+        type_last: bool = False,
+        buffer_bytes: int = _TRAFFIC_BUFFER_BYTES,
+    ) -> None:
+        self.spoiled = 0
+        self._functions = functions
+        self._routes = routes
+        self._result = result
+        self._expected = expected
+        self._type_last = type_last
+        self._id_at = 0
+        self._answer_of_shape: dict[bytes, Template] = {}
+        self._answer_of_function: dict[bytes, Template] = {}
+        self.connection = Connection(
+            loop, port, self, on_open=self._register, buffer_bytes=buffer_bytes
+        )
+
+    def receive_run(self, frames: bytes, size: int, header: int) -> None:
+        """Answer calls of one size."""
+        call_ids, shapes = split_run(frames, size, header, self._id_at)
+        answers = self._answer_of_shape
+        try:
+            templates = [answers[shape] for shape in shapes]
+        except KeyError:
+            for start in range(header, len(frames), size):
+                self.receive(frames, start, start + size - header)
+            return
+        _send(self.connection, templates, call_ids)
+
+    def receive(self, buffer: bytes | bytearray, start: int, end: int) -> None:
+        """Answer a call, and check what it carries; other messages are left alone."""
+        id_at = find_invocation_id(buffer, start, end)
+        name_at = find_value(buffer, b'"function_id":"', start, end)
+        if id_at < 0 or name_at < 0:
+            return
+        template = self._answer(bytes(buffer[name_at : buffer.index(b'"', name_at)]))
+        data_at = find_value(buffer, b'"data":', start, end)
+        if self._expected is not None and not buffer.startswith(self._expected, data_at, end):
+            self.spoiled += 1
+        elif end - start <= _JOINED_BYTES:
+            self._id_at = id_at - start
+            self._answer_of_shape[shape(buffer, start, id_at, end)] = template
+        _send(self.connection, [template], [bytes(buffer[id_at : id_at + ID_LENGTH])])
+
+    def _answer(self, function_id: bytes) -> Template:
+        """Return the answer of a function, built once: it may be large."""
+        template = self._answer_of_function.get(function_id)
+        if template is None:
+            template = result_template(function_id, self._result, type_last=self._type_last)
+            self._answer_of_function[function_id] = template
+        return template
+
+    def _register(self) -> None:
+        """Send what an SDK sends on a connection: functions, triggers, what the worker is."""
+        messages: list[object] = [
+            *({"type": "registerfunction", "id": function_id} for function_id in self._functions),
+            *(_route_trigger(path, function_id) for path, function_id in self._routes),
+            _WORKER_METADATA,
+        ]
+        self.connection.send([message_frame(message) for message in messages])
+
+
+_WORKER_METADATA: Final = {
+    "type": "invokefunction",
+    "function_id": "engine::workers::register",
+    "data": {"runtime": "python", "version": "0.22.1", "name": "bench", "os": "linux", "pid": 1},
+    "action": {"type": "void"},
+}
+
+
+def shape(buffer: bytes | bytearray, start: int, id_at: int, end: int) -> bytes:
+    """Return a message without its invocation id."""
+    return bytes(buffer[start:id_at] + buffer[id_at + ID_LENGTH : end])
+
+
+def split_run(frames: bytes, size: int, header: int, id_at: int) -> tuple[list[bytes], list[bytes]]:
+    """Return the invocation ids and the shapes of a run of frames.
+
+    Args:
+        frames: text frames of `size` bytes each, with headers of `header` bytes.
+        id_at: where the id of each message stands, from the beginning of the message.
+    """
+    before, after, stop = header + id_at, header + id_at + ID_LENGTH, len(frames)
+    if size == stop:
+        return [frames[before:after]], [frames[header:before] + frames[after:]]
+    call_ids = [frames[start : start + ID_LENGTH] for start in range(before, stop, size)]
+    shapes = [
+        frames[start + header : start + before] + frames[start + after : start + size]
+        for start in range(0, stop, size)
+    ]
+    return call_ids, shapes
+
+
+def _route_trigger(path: str, function_id: str) -> dict[str, object]:
+    return {
+        "type": "registertrigger",
+        "id": str(uuid.uuid4()),
+        "trigger_type": "api",
+        "function_id": function_id,
+        "config": {"api_path": path, "http_method": "GET"},
+    }
+
+
+def _send(connection: Connection, templates: Iterable[Template], call_ids: list[bytes]) -> None:
+    """Send a frame for each id: small ones joined, the payload of a large one without a copy."""
+    pieces: list[bytes] = []
+    for call_id, (head, tail) in zip(call_ids, templates, strict=False):
+        if len(head) + len(tail) <= _JOINED_BYTES:
+            pieces.append(head + call_id + tail)
+        else:
+            pieces += (head, call_id, tail)
+    connection.send(pieces)

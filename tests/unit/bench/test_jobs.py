@@ -1,0 +1,78 @@
+"""Jobs and results of the load generator on their way between processes."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tests.bench.jobs import (
+    CallJob,
+    CallResult,
+    FleetJob,
+    FleetResult,
+    Job,
+    ServeJob,
+    decode_job,
+    encode,
+    route_path,
+    route_url,
+)
+from tests.bench.payloads import Payload
+
+_RESULT = CallResult(
+    calls=2000,
+    seconds=0.5,
+    p50_us=1.0,
+    p95_us=2.0,
+    p99_us=3.0,
+    cpu_s=0.04,
+    load_cpu_s=0.02,
+    lost=0,
+    duplicated=0,
+    wrong=0,
+    sample="",
+)
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        CallJob(1, 2, 64, Payload("text", 100), 0.5, type_last=True, calls=10),
+        FleetJob(1, 2, 1000, 10, 64, Payload("text", 100), 0.5),
+        ServeJob(1, 10_000),
+    ],
+)
+def test_a_job_arrives_as_it_was_sent(job: Job) -> None:
+    line = encode(job)
+
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert decode_job(line) == job
+
+
+def test_a_result_arrives_as_it_was_sent() -> None:
+    fleet = FleetResult(1000, 0.5, 0.4, 1000, 61_000, _RESULT)
+
+    assert msgspec.json.decode(encode(fleet), type=FleetResult) == fleet
+
+
+def test_figures_are_per_second_per_call_and_per_worker() -> None:
+    fleet = FleetResult(1000, 0.5, 0.4, 1000, 61_000, _RESULT)
+
+    assert _RESULT.calls_per_s == 4000
+    assert _RESULT.cpu_us_per_call == pytest.approx(20)
+    assert _RESULT.load_cpu_us_per_call == pytest.approx(10)
+    assert fleet.workers_per_s == 2000
+    assert fleet.kib_per_worker == 60
+
+
+def test_no_calls_cost_nothing() -> None:
+    assert msgspec.structs.replace(_RESULT, calls=0).cpu_us_per_call == 0
+
+
+def test_every_other_route_has_a_parameter() -> None:
+    assert [route_path(number) for number in (0, 1)] == [
+        "/bench/0/items",
+        "/bench/1/items/:id",
+    ]
+    assert [route_url(number) for number in (0, 1)] == ["/bench/0/items", "/bench/1/items/7"]
