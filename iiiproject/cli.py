@@ -79,7 +79,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="info", help="least level shown")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
-    commands = parser.add_subparsers(title="commands", metavar="")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_check(commands)
     _add_modules(commands)
     _add_trigger(commands)

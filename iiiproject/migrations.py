@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import InconsistentMigrationHistory
 from django.db.migrations.executor import MigrationExecutor
 
 from engine.core.errors import StartError
+
+CONNECT_TIMEOUT_S: Final = 5
+"""How long a starting engine waits for PostgreSQL to answer at all."""
 
 
 def prepare_databases() -> None:
@@ -38,6 +44,7 @@ def migrate_all() -> None:
         StartError: a database cannot be reached or used.
     """
     for alias in connections:
+        _unapplied(alias)
         print(describe_database(alias))
         _migrate(alias, verbosity=1)
     close_connections()
@@ -58,12 +65,24 @@ def close_connections() -> None:
 
 
 def _unapplied(alias: str) -> list[str]:
+    connection = _plain_connection(alias)
     try:
-        executor = MigrationExecutor(connections[alias])
+        executor = MigrationExecutor(connection)
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except DatabaseError as error:
         raise _unusable(alias, error) from error
+    finally:
+        connection.close()
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+
+
+def _plain_connection(alias: str) -> BaseDatabaseWrapper:
+    """Make a connection outside the pool, which would hide why the database refuses."""
+    connection = connections[alias].copy()
+    if connection.vendor == "postgresql":
+        connection.settings_dict["OPTIONS"].pop("pool", None)
+        connection.settings_dict["OPTIONS"].setdefault("connect_timeout", CONNECT_TIMEOUT_S)
+    return connection
 
 
 def _migrate(alias: str, *, verbosity: int) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from engine.core.errors import StartError
-from engine.core.modules import Adapter, AdapterChoice, Module, ModuleRegistry, nearest_class_path
+from engine.core.modules import Adapter, AdapterChoice, Module, ModuleRegistry
 from engine.core.validation import models_in, option_spellings
 from engine.modules.catalogue import installed_modules
 from iiiproject.check import print_error
@@ -49,7 +49,7 @@ def _find(wanted: str, registry: ModuleRegistry) -> type[Module]:
     short_names = {each.class_path.split("::")[-1]: each for each in registry}
     module = registry.resolve(wanted) or short_names.get(wanted)
     if module is None:
-        near = registry.suggest(wanted) or nearest_class_path(wanted, short_names)
+        near = registry.suggest(wanted)
         hint = f", did you mean {near}?" if near else "; `iii modules` lists them all"
         raise StartError(f"there is no module {wanted}{hint}")
     return module

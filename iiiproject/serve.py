@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -131,7 +131,7 @@ def _serve(config: EngineConfig, data_dir: Path, options: ServeOptions) -> None:
         try:
             set_engine(engine)
             life = _Life(engine, orphans, bound, options, describe_database())
-            with asyncio.Runner(loop_factory=_loop_factory(options.server)) as runner:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(life.run())
         finally:
             set_engine(None)
@@ -139,16 +139,6 @@ def _serve(config: EngineConfig, data_dir: Path, options: ServeOptions) -> None:
     finally:
         for each in bound:
             each.close()
-
-
-def _loop_factory(server: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    if server != "daphne":
-        return uvloop.new_event_loop
-    # Daphne makes the loop that it runs on when it is imported.
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    from daphne.server import twisted_loop
-
-    return lambda: twisted_loop
 
 
 class _Life:
@@ -226,10 +216,15 @@ class _Life:
             logger.info("engine is up", extra=fields)
         else:
             print(banner(config, listeners, self._database), flush=True)
+        if self._options.server == "daphne":
+            logger.warning(
+                "daphne takes a request body into memory before it is handled and never waits "
+                "for a slow client: memory is bounded on the other servers only"
+            )
         if _is_container() and all(LOOPBACKS.issuperset(each.addresses) for each in self._bound):
             logger.warning(
                 "every port is bound to the loopback of this container: nothing outside reaches "
-                "the engine; set III_HOST=0.0.0.0 or --host 0.0.0.0"
+                "the engine; use --host 0.0.0.0, or III_HOST where the config names no host"
             )
 
 

@@ -38,6 +38,13 @@ BUILT_IN_CONFIG: Final = "built-in default"
 WORKER_MODULE: Final = "modules::worker::WorkerModule"
 """The module that the top-level `port` belongs to."""
 
+ENGINE_FUNCTIONS: Final = "iii-engine-functions"
+"""What newer engines call the functions of the worker module; they list it beside the listener,
+`iii-worker-manager`. Such an entry adds nothing here."""
+
+SECOND_LISTENER: Final = "several worker listeners are not built yet"
+SECOND_MODULE: Final = "a second one would claim the same ports, functions and trigger types"
+
 ENTRY_KEYS: Final = ("class", "name", "config", "image")
 ADAPTER_KEYS: Final = ("class", "name", "config")
 
@@ -156,7 +163,7 @@ class _ConfigCheck:
 
     def run(self) -> EngineConfig:
         top = self._top_level()
-        entries = _without_parts(
+        entries = _as_one_worker_module(
             [
                 *self._entries("workers", top.workers or ()),
                 *self._entries("modules", top.modules or ()),
@@ -254,19 +261,17 @@ class _ConfigCheck:
         for entry in entries:
             first = seen.setdefault(entry.module, entry)
             if first is not entry and not entry.module.repeatable:
-                self._report(
-                    entry.path,
-                    f"{entry.module.class_path} is listed twice: "
-                    f"{entry.module.not_repeatable_because}",
-                )
+                is_worker = entry.module.class_path == WORKER_MODULE
+                reason = SECOND_LISTENER if is_worker else SECOND_MODULE
+                self._report(entry.path, f"{entry.module.class_path} is listed twice: {reason}")
 
     def _module_config(self, entry: _Entry, top_port: int | None) -> ModuleConfig | None:
         module, options = entry.module, dict(entry.options)
         if top_port and module.class_path == WORKER_MODULE:
             self._check_worker_port(options.setdefault("port", top_port), top_port)
-        if module.adapters is not None and options.get("adapter") is not None:
-            choice = self._adapter(entry.path, module.adapters, options.pop("adapter"))
-            options.pop("adapter", None)
+        written = options.pop("adapter", None) if module.adapters is not None else None
+        if module.adapters is not None and written is not None:
+            choice = self._adapter(entry.path, module.adapters, written)
             if choice is not None:
                 options["adapter"] = choice
         owner = module.class_path.rsplit("::", 1)[-1]
@@ -357,11 +362,11 @@ class _ConfigCheck:
             self._report((*path, *each.path), each.message, at_key=each.at_key)
 
 
-def _without_parts(entries: Sequence[_Entry]) -> list[_Entry]:
-    """Drop entries for a part of a module that has another entry."""
-    whole = {entry.module for entry in entries if entry.spelling not in entry.module.parts}
-    return [
+def _as_one_worker_module(entries: Sequence[_Entry]) -> list[_Entry]:
+    """Drop the entry for the engine's functions where there is one for the listener."""
+    listeners = [
         entry
         for entry in entries
-        if entry.spelling not in entry.module.parts or entry.module not in whole
+        if entry.module.class_path == WORKER_MODULE and entry.spelling != ENGINE_FUNCTIONS
     ]
+    return [entry for entry in entries if not (listeners and entry.spelling == ENGINE_FUNCTIONS)]

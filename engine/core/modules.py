@@ -48,7 +48,8 @@ class ModuleConfig(BaseModel):
         if isinstance(value, bool) and info.field_name is not None:
             kinds = plain_types(cls.model_fields[info.field_name].annotation)
             if bool not in kinds and (int in kinds or float in kinds):
-                raise PydanticCustomError("int_type", "Input should be a valid number")
+                kind = "int_type" if int in kinds else "float_type"
+                raise PydanticCustomError(kind, "Input should be a valid number")
         return value
 
 
@@ -135,10 +136,7 @@ class Module:
         adapters: the backends to choose from; None for a module without such a choice.
         on_by_default: it runs when there is no config file.
         mandatory: it runs whether the config names it or not.
-        parts: spellings of one part of it that newer engines list as an entry of its own; beside
-            another entry of the module such an entry adds nothing.
         repeatable: more than one entry of it makes sense.
-        not_repeatable_because: the end of the sentence that refuses a second entry.
         built: False where configs may name it but this engine does not have it yet.
     """
 
@@ -148,9 +146,7 @@ class Module:
     adapters: ClassVar[AdapterRegistry | None] = None
     on_by_default: ClassVar[bool] = False
     mandatory: ClassVar[bool] = False
-    parts: ClassVar[tuple[str, ...]] = ()
     repeatable: ClassVar[bool] = False
-    not_repeatable_because: ClassVar[str] = "a second one would claim the same names"
     built: ClassVar[bool] = True
 
     engine: Engine

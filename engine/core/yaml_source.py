@@ -170,7 +170,9 @@ def _syntax_problem(error: Exception, name: str, text: InterpolatedText) -> Conf
     reason = error.problem or "the text ends too early"
     if "cannot start any token" in reason and r"'\t'" in reason:
         reason = "a tab cannot indent YAML, use spaces"
-    if error.context and error.context_mark and error.context_mark is not error.problem_mark:
+    if error.context and reason.startswith("but "):
+        reason = f"{error.context}, {reason}"
+    elif error.context and error.context_mark and error.context_mark is not error.problem_mark:
         line, _ = text.line_and_column(error.context_mark.index)
         reason += f" ({error.context} that starts in line {line})"
     mark = error.problem_mark or error.context_mark

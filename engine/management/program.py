@@ -5,7 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from pathlib import Path
+from typing import Final, NoReturn
+
+import engine
+
+PROGRAM: Final = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from iiiproject.cli import main; sys.exit(main())"
+)
+"""The console script, for a checkout that need not be installed."""
 
 
 def become_iii(arguments: Sequence[str]) -> NoReturn:
@@ -14,5 +23,8 @@ def become_iii(arguments: Sequence[str]) -> NoReturn:
     Django has read its settings by now, for whatever data directory the environment named. The
     engine chooses the directory first, from the same command line as everything else.
     """
+    checkout = Path(engine.__file__).parents[1]
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "iiiproject.cli", *arguments])
+    # -P keeps the working directory off the path: people have folders named `engine` there.
+    program = [sys.executable, "-P", "-c", PROGRAM, str(checkout), *arguments]
+    os.execv(sys.executable, program)

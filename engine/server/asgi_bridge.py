@@ -99,9 +99,9 @@ class AsgiBridge:
         if not self._is_connect_given:
             self._is_connect_given = True
             return {"type": "websocket.connect"}
-        if self._answer is Answer.REFUSED and not self._connection.is_over:
+        if self._answer is Answer.REFUSED and not self._connection.inbox.is_over:
             return {"type": "websocket.disconnect", "code": 1006, "reason": ""}
-        return await self._connection.receive()
+        return await self._connection.inbox.receive()
 
     async def send(self, message: Message) -> None:
         """Take an event of the application, as ASGI's send; `websocket.send` waits for room.
@@ -149,14 +149,14 @@ class AsgiBridge:
         try:
             await self._application(scope, self.receive, self.send)
         except ConnectionResetError:
-            if not self._connection.is_over:
+            if not self._connection.inbox.is_over:
                 logger.exception("the application failed, its socket is closed")
         except Exception:
             logger.exception("the application failed, its socket is closed")
         finally:
             self._has_ended = True
             if self._is_decided or self._answer is Answer.ACCEPTED:
-                self._connection.application_ended()
+                self._connection.application_failed()
 
 
 def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:

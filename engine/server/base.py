@@ -30,24 +30,22 @@ _PORT_ATTEMPTS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class BoundListener:
-    """A listener whose sockets are bound, one for each address, but do not listen yet."""
+    """A listener whose sockets are bound, one for each address, but do not listen yet.
+
+    Attributes:
+        listener: what the module asked for.
+        sockets: one for each address; a started server closes them when it stops.
+        addresses: the addresses bound, such as `127.0.0.1` and `::1`.
+        port: the port really bound, the same on every address.
+    """
 
     listener: Listener
     sockets: tuple[socket.socket, ...]
-
-    @property
-    def port(self) -> int:
-        """The port really bound, the same on every address."""
-        port: int = self.sockets[0].getsockname()[1]
-        return port
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """The addresses bound, such as `127.0.0.1` and `::1`."""
-        return tuple(bound.getsockname()[0] for bound in self.sockets)
+    addresses: tuple[str, ...]
+    port: int
 
     def close(self) -> None:
-        """Close the sockets; those that a server has taken over are its own business."""
+        """Close the sockets, unless a server has done so."""
         for bound in self.sockets:
             bound.close()
 
@@ -176,7 +174,8 @@ def _bind(listener: Listener) -> BoundListener:
                 continue
             raise
         if sockets:
-            return BoundListener(listener, tuple(sockets))
+            addresses_bound = tuple(str(opened.getsockname()[0]) for opened in sockets)
+            return BoundListener(listener, tuple(sockets), addresses_bound, port)
     raise StartError(f"no loopback address could be opened for {listener.label}")
 
 

@@ -26,10 +26,11 @@ class FirstStep(Coroutine[Any, Any, None]):
         """Run the first step and keep its result, an exception included, for the task."""
         try:
             self._yielded = self._coroutine.send(None)
-        except BaseException as outcome:  # noqa: BLE001 - raised again inside the task
+        except BaseException as outcome:
             self._outcome = outcome
 
     def send(self, value: Any, /) -> Any:
+        """Go on; the first call hands out what the first step has left."""
         if self._outcome is not None:
             outcome, self._outcome = self._outcome, None
             raise outcome
@@ -45,6 +46,7 @@ class FirstStep(Coroutine[Any, Any, None]):
         tb: TracebackType | None = None,
         /,
     ) -> Any:
+        """Raise within the coroutine, where its first step has stopped."""
         if self._outcome is not None:
             outcome, self._outcome = self._outcome, None
             raise outcome
@@ -53,6 +55,7 @@ class FirstStep(Coroutine[Any, Any, None]):
         return self._coroutine.throw(error if isinstance(error, BaseException) else typ())  # type: ignore[operator]
 
     def close(self) -> None:
+        """Close the coroutine."""
         self._coroutine.close()
 
     def __await__(self) -> Generator[Any, None, None]:

@@ -113,7 +113,10 @@ class Outbox(ABC):
         return self._has_room(size)
 
     def _has_reserve(self, size: int) -> bool:
-        """Whether a result or control frame fits: twice the limits, and any size while below once."""
+        """Whether a result or control frame fits.
+
+        It may use twice the limits, and be of any size while they are not used up once.
+        """
         limits = self.limits
         return self.queued_messages < 2 * limits.messages and (
             self.queued_bytes <= limits.size or self.queued_bytes + size <= 2 * limits.size

@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, cast
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
 
-from engine.core.listeners import ASGIApp, Message
+from engine.core.listeners import ASGIApp
 from engine.server.asgi_bridge import AsgiBridge
 from engine.server.direct_socket import DirectSocket
 from engine.server.frames import close_frame, read_close
 from engine.server.grown_buffers import GROWN_FROM, GrownBuffers
 from engine.server.handshake import Decision, http_response, refusal_of
+from engine.server.inbox import Inbox
 from engine.server.outbox import DEFAULT_LIMITS, OutboxLimits
 from engine.server.picows_parser import (
     MAX_MESSAGE_SIZE,
+    READ_BUFFER_SIZE,
     Parser,
     ParserTransport,
     new_parser,
@@ -29,9 +29,7 @@ from engine.server.picows_parser import (
 )
 from engine.server.socket import (
     INTERNAL_ERROR,
-    NO_CLOSE_FRAME,
     NO_CODE_IN_CLOSE_FRAME,
-    Receiver,
 )
 
 logger = logging.getLogger(__name__)
@@ -43,12 +41,9 @@ MESSAGE_TOO_BIG: Final = 1009
 CLOSE_TIMEOUT_S: Final = 3.0
 """How long a peer may take to answer our close frame, or to notice that we are done."""
 
-READ_SIZE: Final = 56 * 1024
-"""Bytes read at once: under nine tenths of a buffer of 64 KiB, from where picows doubles it."""
-
-HELD_MESSAGES: Final = 64
-HELD_BYTES: Final = 1024 * 1024
-"""What may wait for an application that does not receive, before reading pauses."""
+FULL_SMALL_BUFFER: Final = (READ_BUFFER_SIZE - 256) * 16
+READ_SIZE: Final = FULL_SMALL_BUFFER * 9 // 10
+"""Bytes read at once into a buffer of this size: one more, and picows would double it."""
 
 _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
@@ -114,25 +109,17 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         "_failure",
         "_frame",
         "_handshake_timeout_s",
-        "_held",
-        "_held_bytes",
         "_is_answered",
         "_is_handshake_done",
-        "_is_held_full",
         "_is_outbox_full",
         "_is_reading",
         "_loop",
-        "_on_binary",
-        "_on_text",
         "_parser",
         "_partial",
         "_partial_is_text",
         "_shared",
         "_timer",
-        "_waiter",
-        "close_code",
-        "close_reason",
-        "is_over",
+        "inbox",
         "socket",
         "transport",
     )
@@ -150,25 +137,18 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         self._is_answered = False
         self._is_handshake_done = False
         self._is_outbox_full = False
-        self._is_held_full = False
         self._is_reading = True
         self._close_sent = False
         self._failure: bytes | None = None
         self._frame: WSFrame | None = None
         self._partial: bytearray | None = None
         self._partial_is_text = False
-        self._held: deque[tuple[bool, bytes]] | None = None
-        self._held_bytes = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self._on_text: Callable[[bytes], None] = self._hold_text
-        self._on_binary: Callable[[bytes], None] = self._hold_binary
-        self.close_code = NO_CLOSE_FRAME
-        self.close_reason = ""
-        self.is_over = False
+        self.inbox = Inbox(self._read_or_pause, self.application_failed)
 
     # What the transport calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start to wait for the request head."""
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=0)
         self.socket = DirectSocket(self, self.transport, self._loop, self._shared.limits)
@@ -177,12 +157,16 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         self._timer = self._loop.call_later(self._handshake_timeout_s, self._handshake_too_slow)
 
     def get_buffer(self, sizehint: int) -> memoryview:
+        """Return the parser's free room, without more than it can take and not grow."""
         if self._parser is None:
             return _DISCARDED
         buffer = self._parser.get_buffer(sizehint)
-        return buffer if len(buffer) <= READ_SIZE else buffer[:READ_SIZE]
+        if READ_SIZE < len(buffer) <= FULL_SMALL_BUFFER:
+            return buffer[:READ_SIZE]
+        return buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        """Have the parser handle what was read."""
         if self._parser is None:
             return
         self._frame = None
@@ -201,12 +185,14 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         """Do nothing: the socket knows that it has handed something over."""
 
     def resume_writing(self) -> None:
+        """Let the socket go on: the transport is empty."""
         self.socket.writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everybody that it is over, and let go of everything."""
         self._shared.discard(self)
         self._stop_timer()
-        self.end(self.close_code, self.close_reason)
+        self.inbox.end()
         self.socket.release()
         self._parser = None
         self._frame = None
@@ -215,6 +201,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
     # What picows calls.
 
     def parser_wrote(self, data: bytes) -> None:
+        """Send picows' answer to a handshake; keep its complaint until the read is handled."""
         if not self._is_handshake_done:
             self._is_answered = True
             self.transport.write(data)
@@ -222,6 +209,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
             self._failure = data
 
     def parser_closed(self) -> None:
+        """End a connection whose handshake failed."""
         if self._is_handshake_done:
             return
         if not self._is_answered:
@@ -233,6 +221,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
             self._linger()
 
     def on_ws_connected(self, transport: WSTransport) -> None:
+        """Begin to send: the handshake is answered."""
         if not self._is_handshake_done:
             self._is_handshake_done = True
             if not self._close_sent:
@@ -240,6 +229,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
             self.socket.handshake_done()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Hand a text message in one frame straight over; it is what nearly all frames are."""
         self._frame = frame
         kind = frame.msg_type
         if (
@@ -259,13 +249,13 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         if len(payload) >= GROWN_FROM:
             self._shared.grown.note(self)
         try:
-            self._on_text(payload)
-        except Exception:
-            self._receiver_failed()
+            self.inbox.on_text(payload)
+        except Exception as error:
+            self.inbox.receiver_failed(error)
 
     def _on_other_frame(self, kind: WSMsgType, frame: WSFrame) -> None:
         """Handle everything but a text message in one frame."""
-        if self.is_over:
+        if self.inbox.is_over:
             return
         payload = frame.get_payload_as_bytes()
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
@@ -297,24 +287,10 @@ class Connection(WSListener, asyncio.BufferedProtocol):
             payload, self._partial = bytes(self._partial), None
         if len(payload) >= GROWN_FROM:
             self._shared.grown.note(self)
-        self._deliver(self._partial_is_text, payload)
-
-    def _deliver(self, is_text: bool, payload: bytes) -> None:
-        if is_text and not payload.isascii() and not _is_utf8(payload):
+        if self._partial_is_text and not payload.isascii() and not _is_utf8(payload):
             self.fail(INVALID_TEXT, "a text message is not UTF-8")
             return
-        try:
-            if is_text:
-                self._on_text(payload)
-            else:
-                self._on_binary(payload)
-        except Exception:
-            self._receiver_failed()
-
-    def _receiver_failed(self) -> None:
-        logger.exception("a message could not be handled, the socket is closed")
-        if self.socket.is_open:
-            self.socket.close(INTERNAL_ERROR)
+        self.inbox.deliver(self._partial_is_text, payload)
 
     def _on_close(self, payload: bytes) -> None:
         try:
@@ -326,10 +302,9 @@ class Connection(WSListener, asyncio.BufferedProtocol):
             self.fail(PROTOCOL_ERROR, str(error))
             return
         if not self._close_sent:
-            self.close_code = NO_CODE_IN_CLOSE_FRAME if code is None else code
-            self.close_reason = reason
+            self._set_close_code(NO_CODE_IN_CLOSE_FRAME if code is None else code, reason)
             self.socket.finish(close_frame(code))
-        self.end(self.close_code, self.close_reason)
+        self.inbox.end()
         self._parser = None
         self.transport.close()
         self._abort_later()
@@ -356,88 +331,10 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         self.transport.write(response)
         self._linger()
 
-    # Receiving, for the two kinds of application.
-
     def accept(self, subprotocol: str | None) -> None:
         """Take the application's word, given through its socket."""
         if self._bridge is not None:
             self._bridge.accept(subprotocol)
-
-    async def serve(self, receiver: Receiver) -> int:
-        """Hand over what has come, then every message as it comes."""
-        try:
-            while self._held:
-                self._deliver_held(receiver, *self.take_held())
-            if not self.is_over:
-                if self.socket.is_open:
-                    self._on_text = receiver.on_text
-                    self._on_binary = receiver.on_binary
-                await self.wait_for_something()
-        finally:
-            self._on_text = self._on_binary = _ignore
-        return self.close_code
-
-    def _deliver_held(self, receiver: Receiver, is_text: bool, payload: bytes) -> None:
-        try:
-            if is_text:
-                receiver.on_text(payload)
-            else:
-                receiver.on_binary(payload)
-        except Exception:
-            self._receiver_failed()
-
-    async def receive(self) -> Message:
-        """Return the next ASGI event; messages that came before the end come before it."""
-        while not self._held:
-            if self.is_over:
-                return {
-                    "type": "websocket.disconnect",
-                    "code": self.close_code,
-                    "reason": self.close_reason,
-                }
-            await self.wait_for_something()
-        is_text, payload = self.take_held()
-        if is_text:
-            return {"type": "websocket.receive", "text": payload.decode()}
-        return {"type": "websocket.receive", "bytes": payload}
-
-    async def wait_for_something(self) -> None:
-        """Wait for a held message or for the end."""
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def take_held(self) -> tuple[bool, bytes]:
-        """Take the oldest message that waits for the application."""
-        assert self._held
-        is_text, payload = self._held.popleft()
-        self._held_bytes -= len(payload)
-        if self._is_held_full and not self._held:
-            self._is_held_full = False
-            self._read_or_pause()
-        return is_text, payload
-
-    def _hold_text(self, payload: bytes) -> None:
-        self._hold(True, payload)
-
-    def _hold_binary(self, payload: bytes) -> None:
-        self._hold(False, payload)
-
-    def _hold(self, is_text: bool, payload: bytes) -> None:
-        if self._held is None:
-            self._held = deque()
-        self._held.append((is_text, payload))
-        self._held_bytes += len(payload)
-        if len(self._held) >= HELD_MESSAGES or self._held_bytes >= HELD_BYTES:
-            self._is_held_full = True
-            self._read_or_pause()
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     # Pausing.
 
@@ -453,9 +350,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
             self._read_or_pause()
 
     def _read_or_pause(self) -> None:
-        wants_to_read = (
-            self.is_over or self._close_sent or not (self._is_outbox_full or self._is_held_full)
-        )
+        wants_to_read = self._close_sent or not (self._is_outbox_full or self.inbox.is_full)
         if wants_to_read == self._is_reading or self.transport.is_closing():
             return
         self._is_reading = wants_to_read
@@ -475,35 +370,24 @@ class Connection(WSListener, asyncio.BufferedProtocol):
 
     # The end.
 
-    def wait_for_close_reply(self, code: int) -> None:
+    def wait_for_close_reply(self, code: int, reason: str) -> None:
         """Ignore the peer's messages, and cut it if its close frame does not come soon."""
         self._close_sent = True
-        self.close_code = code
-        self._on_text = self._on_binary = _ignore
+        self._set_close_code(code, reason)
+        self.inbox.ignore()
         self._read_or_pause()
         self._abort_later()
 
     def fail(self, code: int, reason: str) -> None:
         """End the connection because of the peer: a close frame, and no more than that."""
-        if self.is_over:
+        if self.inbox.is_over:
             return
         logger.info("a peer is cut", extra={"close_code": code, "close_reason": reason})
         if not self._close_sent:
-            self.close_code = code
-            self.close_reason = reason
+            self._set_close_code(code, reason)
             self.socket.finish(close_frame(code, reason))
-        self.end(self.close_code, self.close_reason)
+        self.inbox.end()
         self._linger()
-
-    def end(self, code: int, reason: str) -> None:
-        """Tell the application that nothing comes any more."""
-        if not self.is_over:
-            self.is_over = True
-            self.close_code = code
-            self.close_reason = reason
-            self._partial = None
-            self._on_text = self._on_binary = _ignore
-            self._wake()
 
     def shut_down(self, code: int) -> None:
         """End the connection because the server stops."""
@@ -525,10 +409,14 @@ class Connection(WSListener, asyncio.BufferedProtocol):
             self.transport.write_eof()
         self._abort_later()
 
-    def application_ended(self) -> None:
+    def application_failed(self) -> None:
         """Close what the application has left open; never cleanly, or workers stay away."""
-        if self.socket.is_open and not self.is_over:
+        if self.socket.is_open and not self.inbox.is_over:
             self.socket.close(INTERNAL_ERROR)
+
+    def _set_close_code(self, code: int, reason: str) -> None:
+        self.inbox.close_code = code
+        self.inbox.close_reason = reason
 
     def _abort_later(self) -> None:
         self._stop_timer()
@@ -538,10 +426,6 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _ignore(payload: bytes) -> None:
-    """Take a message of a connection that is over."""
 
 
 def _is_utf8(payload: bytes) -> bool:

@@ -26,11 +26,14 @@ ListenerFactory = Callable[[WSUpgradeRequest], "WSListener | WSUpgradeResponseWi
 class Parser(Protocol):
     """What is used of picows' protocol class, which its stubs leave out."""
 
-    def connection_made(self, transport: Any) -> None: ...
+    def connection_made(self, transport: Any) -> None:
+        """Start with a transport."""
 
-    def get_buffer(self, size_hint: int) -> memoryview: ...
+    def get_buffer(self, size_hint: int) -> memoryview:
+        """Return the free part of the read buffer."""
 
-    def buffer_updated(self, nbytes: int) -> None: ...
+    def buffer_updated(self, nbytes: int) -> None:
+        """Handle so many new bytes in the read buffer."""
 
 
 class _SilentLogger(logging.LoggerAdapter[logging.Logger]):
@@ -72,19 +75,24 @@ class ParserTransport:
         self.is_muted = False
 
     def write(self, data: bytes) -> None:
+        """Pass on what picows wants to send."""
         if not self.is_muted:
             self._owner.parser_wrote(bytes(data))
 
     def get_write_buffer_size(self) -> int:
+        """Return a size that keeps picows from the descriptor."""
         return 1
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return what picows asks of the connection's socket."""
         return self._owner.transport.get_extra_info(name, default)
 
     def close(self) -> None:
+        """Pass on the wish to end the connection."""
         self._owner.parser_closed()
 
     def abort(self) -> None:
+        """Pass on the wish to end the connection."""
         self._owner.parser_closed()
 
 

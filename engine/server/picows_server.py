@@ -36,6 +36,7 @@ class PicowsServer(Server):
         self._servers: list[asyncio.Server] = []
 
     async def start(self, listeners: Sequence[BoundListener]) -> None:
+        """Listen, and serve each port by its protocol."""
         for bound in listeners:
             if bound.listener.protocol == "websocket":
                 await self._listen(bound)
@@ -53,12 +54,14 @@ class PicowsServer(Server):
             self._servers.append(server)
 
     async def stop_accepting(self) -> None:
+        """Close the listening sockets."""
         for server in self._servers:
             server.close()
         self._servers.clear()
         await self._http.stop_accepting()
 
     async def close(self, code: int = SERVICE_RESTART) -> None:
+        """Close all connections; each has a few seconds to say goodbye."""
         await self.stop_accepting()
         for connection in list(self._shared.connections):
             connection.shut_down(code)

@@ -153,9 +153,11 @@ class AsgiSocket(Outbox, Socket):
 
     @property
     def is_open(self) -> bool:
+        """Whether something queued now still has a chance to arrive."""
         return self._is_connected and self._close_with is None
 
     async def accept(self, subprotocol: str | None = None) -> None:
+        """Complete the handshake."""
         message = await self._receive()
         if message["type"] == "websocket.connect":
             await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
@@ -163,6 +165,7 @@ class AsgiSocket(Outbox, Socket):
             self._is_connected = False
 
     def close(self, code: int, reason: str = "") -> None:
+        """Send what is queued, then a close frame."""
         check_close_code(code)
         if self.is_open:
             self._close_with = (code, clip_reason(reason))
@@ -170,6 +173,7 @@ class AsgiSocket(Outbox, Socket):
             self._may_read.set()
 
     async def serve(self, receiver: Receiver) -> int:
+        """Receive until the server says that the connection is over; return the close code."""
         if not self._is_connected:
             return NO_CLOSE_FRAME
         writer = asyncio.create_task(self._write())

@@ -14,6 +14,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 
 from engine.server.base import BACKLOG, SERVICE_RESTART, BoundListener, Server, start_error
+from engine.server.head_and_body import HeadAndBody
 from engine.server.socket import ABORT_EXTENSION
 
 if TYPE_CHECKING:
@@ -60,10 +61,12 @@ class HttpConnection(HttpToolsProtocol):
         self._is_head_open = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        """Start the timer of the first head."""
+        super().connection_made(cast("Any", HeadAndBody(transport, self.loop)))
         self._head_timer = self.loop.call_later(self._head_timeout_s, self._head_too_slow)
 
     def data_received(self, data: bytes) -> None:
+        """Parse, then see whether a head is still unfinished."""
         super().data_received(data)
         if self._is_head_open:
             if self._head_timer is None and not self.transport.is_closing():
@@ -72,14 +75,27 @@ class HttpConnection(HttpToolsProtocol):
             self._stop_head_timer()
 
     def on_message_begin(self) -> None:
+        """Note that a head has begun."""
         self._is_head_open = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        """Note that the head is complete."""
         self._is_head_open = False
         super().on_headers_complete()
 
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over to the WebSocket protocol, which writes to the transport."""
+        self.transport = cast("HeadAndBody", self.transport).transport
+        super().handle_websocket_upgrade()
+
+    def on_response_complete(self) -> None:
+        """Note that the next thing written begins a response."""
+        cast("HeadAndBody", self.transport).response_begins()
+        super().on_response_complete()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timer."""
         self._stop_head_timer()
         super().connection_lost(exc)
 
@@ -99,6 +115,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket protocol, which can be closed with any code and aborted."""
 
     def handle_connect(self, event: Request) -> None:
+        """Tell the application how to drop the connection, too."""
         super().handle_connect(event)
         if self.handshake_initiated and not self.close_sent:
             self.scope["extensions"][ABORT_EXTENSION] = cast("Any", self.transport.abort)
@@ -152,6 +169,7 @@ class UvicornServer(Server):
         )
 
     async def start(self, listeners: Sequence[BoundListener]) -> None:
+        """Listen on all sockets."""
         if not self._config.loaded:
             self._config.load()
         loop = asyncio.get_running_loop()
@@ -172,11 +190,13 @@ class UvicornServer(Server):
                 self._servers.append(server)
 
     async def stop_accepting(self) -> None:
+        """Close the listening sockets."""
         for server in self._servers:
             server.close()
         self._servers.clear()
 
     async def close(self, code: int = SERVICE_RESTART) -> None:
+        """Close all connections; requests in progress have a few seconds."""
         await self.stop_accepting()
         for connection in list(self._state.connections):
             if isinstance(connection, WebSocketConnection):

@@ -26,6 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _HERE in item.path.parents:
             item.add_marker(pytest.mark.acceptance)
+        if item.path.parent == _HERE:
             item.add_marker(pytest.mark.timeout(TEST_LIMIT_S))
 
 

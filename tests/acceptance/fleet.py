@@ -67,9 +67,17 @@ class Fleet:
         return sdk in self._workers
 
     @contextmanager
-    def extra_worker(self, sdk: Sdk, url: str | None = None) -> Iterator[WorkerProcess]:
-        """Run one more worker of a version for a while, at `url` instead of the engine's."""
-        worker = self._new_worker(sdk, url)
+    def extra_worker(
+        self, sdk: Sdk, *, url: str | None = None, service: str | None = None
+    ) -> Iterator[WorkerProcess]:
+        """Run one more worker of a version for a while.
+
+        Args:
+            sdk: Its version.
+            url: Where it connects to, instead of the engine's address.
+            service: The service it offers, instead of one of its own.
+        """
+        worker = self._new_worker(sdk, url, service)
         self.touched.append(worker)
         worker.start()
         try:
@@ -82,10 +90,14 @@ class Fleet:
         """Connect a worker without an SDK to the engine."""
         return RawWorker(self.engine.worker_url)
 
-    def _new_worker(self, sdk: Sdk, url: str | None = None) -> WorkerProcess:
+    def _new_worker(
+        self, sdk: Sdk, url: str | None = None, service: str | None = None
+    ) -> WorkerProcess:
         version = "-".join(map(str, sdk.release))
-        service = f"{sdk.language}-{version}-no{next(self._numbers)}"
-        return WorkerProcess(sdk, service, url or self.engine.worker_url, self._folder)
+        name = f"{sdk.language}-{version}-no{next(self._numbers)}"
+        return WorkerProcess(
+            sdk, name, service or name, url or self.engine.worker_url, self._folder
+        )
 
 
 class Fleets:

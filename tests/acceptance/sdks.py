@@ -83,7 +83,7 @@ class Sdk:
             return self.release >= (0, 19, 0)
         if self.language == "node":
             return self.release >= (0, 22, 0)
-        return True
+        return self.release > (0, 3, 0)
 
     @property
     def reattaches(self) -> bool:

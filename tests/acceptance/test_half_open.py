@@ -32,7 +32,7 @@ def test_nothing_is_lost_when_a_worker_reconnects_before_its_old_connection_is_n
 ) -> None:
     with (
         Line(fleet.engine.worker_port) as line,
-        fleet.extra_worker(placement.sdk, line.url) as worker,
+        fleet.extra_worker(placement.sdk, url=line.url) as worker,
     ):
         former = connections_named(driver, worker.service)
 
@@ -57,7 +57,7 @@ def test_reattaching_worker_replaces_its_old_connection_at_once(
 ) -> None:
     with (
         Line(fleet.engine.worker_port) as line,
-        fleet.extra_worker(placement.sdk, line.url) as worker,
+        fleet.extra_worker(placement.sdk, url=line.url) as worker,
     ):
         (former,) = connections_named(driver, worker.service)
 

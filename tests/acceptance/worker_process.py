@@ -15,7 +15,7 @@ READY_LIMIT_S: Final = 90
 class WorkerProcess(Process):
     """A worker that serves the functions of workers/README.md under its service name."""
 
-    def __init__(self, sdk: Sdk, service: str, url: str, folder: Path) -> None:
+    def __init__(self, sdk: Sdk, name: str, service: str, url: str, folder: Path) -> None:
         self.sdk = sdk
         self.service = service
         environment = {
@@ -27,7 +27,7 @@ class WorkerProcess(Process):
             "HOME": str(folder),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        super().__init__(service, worker_command(sdk), folder, environment)
+        super().__init__(name, worker_command(sdk), folder, environment)
 
     def wait_until_ready(self) -> None:
         """Return once the worker is registered and served its first call."""

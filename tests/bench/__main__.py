@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchFailed as error:
         print(error, file=sys.stderr)
         return 1
+    # As on Ctrl-C: the blocks that run processes are left, and stop them.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     raise_open_files_limit()
     bench = Bench(
         processes=Processes(server=options.server, is_pinned=options.pin),

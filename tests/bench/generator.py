@@ -128,15 +128,17 @@ def _await_open(loop: Loop, workers: Sequence[Worker], caller: Caller) -> None:
 def _await_success(loop: Loop, caller: Caller) -> None:
     """Repeat one call until it succeeds: registrations travel on another connection."""
     deadline = perf_counter() + _READY_LIMIT_S
+    answer = b"no answer"
     caller.start(calls=1)
     while caller.ledger.pending or caller.failed:
         if not caller.ledger.pending:
+            answer = caller.first_failure
             caller.forget_failures()
             caller.start(calls=1)
         loop.turn(_TURN_S)
         if perf_counter() > deadline:
-            sample = caller.first_failure.decode(errors="replace")
-            raise JobFailed(f"no call succeeded within {_READY_LIMIT_S:.0f} s {sample}".rstrip())
+            reason = answer.decode(errors="replace")
+            raise JobFailed(f"no call succeeded within {_READY_LIMIT_S:.0f} s: {reason}")
 
 
 def _measure(

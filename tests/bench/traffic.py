@@ -179,10 +179,11 @@ class Worker:
         self.connection.send([message_frame(message) for message in messages])
 
 
+# The version decides how large a message the engine sends to a worker: this one reads 64 MiB.
 _WORKER_METADATA: Final = {
     "type": "invokefunction",
     "function_id": "engine::workers::register",
-    "data": {"runtime": "python", "version": "0.22.1", "name": "bench", "os": "linux", "pid": 1},
+    "data": {"runtime": "python", "version": "0.25.0", "name": "bench", "os": "linux", "pid": 1},
     "action": {"type": "void"},
 }
 

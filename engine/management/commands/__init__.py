@@ -1,0 +1,1 @@
+"""Django's commands: each hands on to the program `iii`."""

@@ -47,9 +47,6 @@ class HttpApplication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http":
-            await _refuse_websocket(scope, receive, send)
-            return
         request = Request(scope)
         try:
             response = await self._respond(request, receive)
@@ -136,19 +133,3 @@ def _report(error: CallFailed) -> Response:
         },
     )
     return internal_error(error_id, error.public_message)
-
-
-async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
-    await receive()
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1000})
-        return
-    response = not_found().response()
-    await send(
-        {
-            "type": "websocket.http.response.start",
-            "status": response.status,
-            "headers": response.headers,
-        }
-    )
-    await send({"type": "websocket.http.response.body", "body": response.body})

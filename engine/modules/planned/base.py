@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal
-
+from django.conf import settings
 from pydantic import Field
 
 from engine.core.modules import Adapter, AdapterChoice, AnyModuleConfig, Module
@@ -28,7 +27,7 @@ class PlannedModule(Module):
                 self.class_path,
                 options.file_path,
                 options.save_interval_ms,
-                self.engine.data_dir or "held in memory",
+                settings.DATABASES["default"]["NAME"],
             )
 
 
@@ -39,7 +38,7 @@ PATH_OPTIONS = {"file_path", "save_interval_ms"}
 class KvStoreOptions(AnyModuleConfig):
     """The options of every store that the original keeps in memory or in files."""
 
-    store_method: Literal["in_memory", "file_based"] | str = Field(
+    store_method: str = Field(
         default="file_based",
         description="in_memory: lost at the end; file_based: durable, in the engine's database",
     )

@@ -21,20 +21,13 @@ def describe(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def shout(request: dict[str, Any]) -> dict[str, Any]:
-    """POST /shout runs this function; the JSON of the request is in `body`."""
+    """The TypeScript worker opens POST /shout for this function; `body` is the request's JSON."""
     greeting = worker.trigger({"function_id": "greeter::greet", "payload": request["body"]})
     return {"status_code": 200, "body": {"message": greeting["message"].upper()}}
 
 
 worker.register_function("text::describe", describe)
 worker.register_function("text::shout", shout)
-worker.register_trigger(
-    {
-        "type": "api",
-        "function_id": "text::shout",
-        "config": {"api_path": "/shout", "http_method": "POST"},
-    }
-)
 
 print(
     """text is up: curl -H 'Content-Type: application/json' """

@@ -20,9 +20,16 @@ worker.registerFunction('greeter::hello', async (request: { path_params: { name:
 })
 
 worker.registerTrigger({
-  type: 'api', // travels as `trigger_type`; 'http' is the same
+  type: 'api', // `trigger_type` on the wire; 'http' is the same
   function_id: 'greeter::hello',
   config: { api_path: '/hello/:name', http_method: 'GET' },
+})
+
+// A trigger can run any function: this one is Python's.
+worker.registerTrigger({
+  type: 'api',
+  function_id: 'text::shout',
+  config: { api_path: '/shout', http_method: 'POST' },
 })
 
 process.on('SIGINT', stop)

@@ -186,21 +186,22 @@ async def test_waiting_for_a_turn_does_not_count_as_handling(start: Start) -> No
 
 
 async def test_a_turn_that_does_not_come_in_time_is_503(start: Start) -> None:
-    setting = await start(concurrency_request_limit=1, default_timeout=60)
-    setting.worker.route("slow", hold)
-    setting.worker.route("a", ok())
-    loop = asyncio.get_running_loop()
-    waiting = [asyncio.create_task(setting.client.get("/slow"))]
-    await until(lambda: len(setting.worker.held) == 1)
-    waiting.append(asyncio.create_task(setting.client.get("/slow")))
-    loop.call_later(0.05, lambda: waiting.append(asyncio.create_task(setting.client.get("/a"))))
+    setting = await start(concurrency_request_limit=1, default_timeout=100)
+    worker = setting.worker
+    worker.serve("cond", hold)
+    worker.route("slow", hold, condition_function_id="cond")
+    worker.route("a", ok())
+    slow = asyncio.create_task(setting.client.get("/slow"))
+    await until(lambda: len(worker.held) == 1)
+    waiting = asyncio.create_task(setting.client.get("/a"))
 
-    statuses = [(await waiting[0]).status, (await waiting[1]).status]
+    # The slow request has twice the time limit: once for its condition, once for its handler.
+    asyncio.get_running_loop().call_later(0.08, lambda: worker.result(worker.held[0], True))
 
-    assert statuses[0] == 504
-    assert statuses[1] in {503, 504}
-    await until(lambda: len(waiting) == 3)
-    await waiting[2]
+    answer = await waiting
+    assert (answer.status, answer.json["error"]["code"]) == (503, "overloaded")
+    assert (await slow).status == 504
+    assert (await setting.client.get("/a")).status == 200
 
 
 async def test_a_limit_of_0_counts_as_1_and_says_so(

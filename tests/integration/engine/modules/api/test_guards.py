@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 import pytest
 
 from tests.integration.engine.modules.api.conftest import Setting, Start
-from tests.integration.engine.modules.api.support import Client, HttpWorker, fail, hold, ok
+from tests.integration.engine.modules.api.support import Client, Handler, HttpWorker, fail, hold, ok
+
+Guarded: TypeAlias = Callable[[Handler], Awaitable[Setting]]
 
 
 def go_on(_: Any) -> dict[str, str]:
     return {"action": "continue"}
 
 
-def respond(response: Any) -> Any:
+def respond(response: Any) -> Handler:
     return lambda _: {"action": "respond", "response": response}
 
 
@@ -128,31 +131,26 @@ async def test_middleware_gets_the_head_of_the_request(client: Client, worker: H
     ]
 
 
-async def guarded_by(setting: Setting, handler: Any, *, everywhere: bool) -> None:
+def guarded_by(setting: Setting, handler: Handler, own_middleware: list[str]) -> None:
     setting.worker.serve("m", handler)
-    config = {} if everywhere else {"middleware_function_ids": ["m"]}
-    setting.worker.route("a", ok("handled"), **config)
+    setting.worker.route("a", ok("handled"), middleware_function_ids=own_middleware)
 
 
-@pytest.fixture(params=[False, True], ids=["of the route", "of the config"])
-async def everywhere(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
+@pytest.fixture(params=["config", "route"])
+def guarded(request: pytest.FixtureRequest, start: Start) -> Guarded:
+    """Start an engine whose route `a` has one middleware function, `m`, named in either place."""
 
-
-@pytest.fixture
-async def guarded(start: Start, everywhere: bool) -> Any:
-    """Start an engine whose route `a` has one middleware function, `m`."""
-
-    async def begin(handler: Any) -> Setting:
-        middleware = [{"function_id": "m"}] if everywhere else []
+    async def begin(handler: Handler) -> Setting:
+        is_global = request.param == "config"
+        middleware = [{"function_id": "m"}] if is_global else []
         setting = await start(middleware=middleware, default_timeout=50)
-        await guarded_by(setting, handler, everywhere=everywhere)
+        guarded_by(setting, handler, own_middleware=[] if is_global else ["m"])
         return setting
 
     return begin
 
 
-async def test_middleware_can_answer_in_place_of_the_handler(guarded: Any) -> None:
+async def test_middleware_can_answer_in_place_of_the_handler(guarded: Guarded) -> None:
     response = {"status_code": 401, "headers": {"X-A": "1"}, "body": {"error": "who are you?"}}
     setting = await guarded(respond(response))
 
@@ -164,7 +162,9 @@ async def test_middleware_can_answer_in_place_of_the_handler(guarded: Any) -> No
 
 
 @pytest.mark.parametrize("verdict", [{"action": "respond"}, {"action": "respond", "response": {}}])
-async def test_an_empty_response_of_middleware_is_200_with_null(guarded: Any, verdict: Any) -> None:
+async def test_an_empty_response_of_middleware_is_200_with_null(
+    guarded: Guarded, verdict: Any
+) -> None:
     setting = await guarded(lambda _: verdict)
 
     answer = await setting.client.get("/a")
@@ -174,7 +174,7 @@ async def test_an_empty_response_of_middleware_is_200_with_null(guarded: Any, ve
 
 @pytest.mark.parametrize("verdict", [None, {}, {"action": "dance"}, {"action": 5}, "continue", []])
 async def test_middleware_that_says_neither_is_passed_with_a_warning(
-    guarded: Any, verdict: Any, caplog: pytest.LogCaptureFixture
+    guarded: Guarded, verdict: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     setting = await guarded(lambda _: verdict)
 
@@ -185,7 +185,7 @@ async def test_middleware_that_says_neither_is_passed_with_a_warning(
     assert "neither continue nor respond" in caplog.text
 
 
-async def test_middleware_that_throws_is_500(guarded: Any) -> None:
+async def test_middleware_that_throws_is_500(guarded: Guarded) -> None:
     setting = await guarded(fail)
 
     answer = await setting.client.get("/a")
@@ -194,7 +194,7 @@ async def test_middleware_that_throws_is_500(guarded: Any) -> None:
     assert [each["function_id"] for each in setting.worker.invocations] == ["m"]
 
 
-async def test_middleware_that_does_not_answer_is_504(guarded: Any) -> None:
+async def test_middleware_that_does_not_answer_is_504(guarded: Guarded) -> None:
     setting = await guarded(hold)
 
     answer = await setting.client.get("/a")
@@ -202,7 +202,7 @@ async def test_middleware_that_does_not_answer_is_504(guarded: Any) -> None:
     assert (answer.status, answer.json["error"]["code"]) == (504, "middleware_timeout")
 
 
-async def test_a_bad_status_of_middleware_is_500_and_named(guarded: Any) -> None:
+async def test_a_bad_status_of_middleware_is_500_and_named(guarded: Guarded) -> None:
     setting = await guarded(respond({"status_code": 42}))
 
     answer = await setting.client.get("/a")
@@ -213,6 +213,6 @@ async def test_a_bad_status_of_middleware_is_500_and_named(guarded: Any) -> None
 
 async def test_a_slot_is_free_again_after_a_middleware_answer(start: Start) -> None:
     setting = await start(concurrency_request_limit=1, middleware=[{"function_id": "m"}])
-    await guarded_by(setting, respond({"status_code": 401}), everywhere=True)
+    guarded_by(setting, respond({"status_code": 401}), own_middleware=[])
 
     assert [(await setting.client.get("/a")).status for _ in range(3)] == [401] * 3

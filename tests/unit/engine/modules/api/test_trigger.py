@@ -72,7 +72,8 @@ def test_an_unknown_method_makes_no_route_and_a_warning(
 @pytest.mark.parametrize(
     ("config", "named"),
     [
-        (None, "object"),
+        (None, "api_path"),
+        ([], "object"),
         ({}, "api_path"),
         ({"api_path": None}, "api_path"),
         ({"api_path": 5}, "api_path"),

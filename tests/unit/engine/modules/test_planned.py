@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from engine.core.config import check_document
+from engine.core.modules import Module
+from engine.core.yaml_source import parse_document
+from engine.modules.catalogue import BUILT_IN, load_modules
+from tests.fakes import make_engine
+
+
+def build(source: str) -> Module:
+    document = parse_document(f"modules:\n  - {source}", "iii.yaml", {})
+    config = check_document(document, load_modules(BUILT_IN, []))
+    return config.modules[0].build(make_engine())
+
+
+@pytest.mark.parametrize(
+    ("source", "class_path"),
+    [
+        (
+            "{class: iii-state, config: {adapter: {class: kv, config:"
+            " {store_method: file_based, file_path: '${NOPE:./data/a:b}'}}}}",
+            "modules::state::StateModule",
+        ),
+        (
+            "{class: modules::kv_server::KvServer, config: {file_path: '${NOPE:./data/a:b}'}}",
+            "modules::kv_server::KvServer",
+        ),
+    ],
+)
+async def test_a_configured_path_is_told_to_have_no_effect(
+    source: str, class_path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await build(source).start()
+    assert caplog.messages == [
+        f"{class_path}: file_path ./data/a:b (saved every 5000 ms) is accepted without effect: "
+        "everything stored is a row in the engine's database, "
+        f"{settings.DATABASES['default']['NAME']}"
+    ]
+
+
+@pytest.mark.parametrize("source", ["{class: iii-state}", "{class: iii-pubsub}"])
+async def test_without_a_path_nothing_is_said(
+    source: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await build(source).start()
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [("", (None, 3112)), (", config: {host: '::1', port: 5000}", ("::1", 5000))],
+)
+def test_the_stream_port_is_held(config: str, expected: tuple[Any, int]) -> None:
+    (listener,) = build(f"{{class: iii-stream{config}}}").listeners()
+    assert (listener.room, listener.protocol) == ("streams", "websocket")
+    assert (listener.host, listener.port) == expected
+
+
+@pytest.mark.parametrize("source", ["iii-telemetry", "modules::devtools::DevToolsModule"])
+async def test_modules_without_a_purpose_here_do_nothing(source: str) -> None:
+    module = build(f"{{class: '{source}', config: {{enabled: true}}}}")
+    await module.start()
+    await module.stop()
+    assert (list(module.listeners()), module.built) == ([], True)
