@@ -112,6 +112,10 @@ def _sqlite(path: Path) -> dict[str, Any]:
 
 def _postgres(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise ImproperlyConfigured(f"DATABASE_URL: {error}") from error
     options: dict[str, Any] = dict(parse_qsl(parts.query))
     options["pool"] = {"min_size": 1, "max_size": 8, "timeout": POOL_TIMEOUT_S}
     return {
@@ -120,7 +124,7 @@ def _postgres(url: str) -> dict[str, Any]:
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname or "",
-        "PORT": str(parts.port or ""),
+        "PORT": str(port or ""),
         "CONN_MAX_AGE": 0,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": options,

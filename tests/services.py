@@ -38,9 +38,7 @@ def running_postgres(binaries: Path) -> Iterator[str]:
             os.chown(directory, account.pw_uid, account.pw_gid)
             prefix = ["runuser", "-u", POSTGRES_USER, "--"]
         port = _free_port()
-        _run(
-            [*prefix, str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "iii", "-N"]
-        )
+        _run([*prefix, str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "iii", "-N"])
         options = f"-p {port} -k {directory} -c listen_addresses=127.0.0.1 -c fsync=off"
         control = [*prefix, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
         _run([*control, "-l", f"{directory}/log", "-o", options, "start"])

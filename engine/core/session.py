@@ -87,20 +87,6 @@ class WorkerSession:
         self._router = engine.invocations
         self._last_complaint = 0.0
         self._complaints = 0
-        self._control: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
-            "registerfunction": (protocol.RegisterFunction, self._on_register_function),
-            "unregisterfunction": (protocol.UnregisterFunction, self._on_unregister_function),
-            "registerservice": (protocol.RegisterService, self._on_register_service),
-            "registertriggertype": (protocol.RegisterTriggerType, self._on_register_type),
-            "unregistertriggertype": (protocol.UnregisterTriggerType, self._on_unregister_type),
-            "registertrigger": (protocol.RegisterTrigger, self._on_register_trigger),
-            "unregistertrigger": (protocol.UnregisterTrigger, self._on_unregister_trigger),
-            "triggerregistrationresult": (
-                protocol.TriggerRegistrationResult,
-                self._on_trigger_result,
-            ),
-            "reattach": (protocol.Reattach, self._on_reattach),
-        }
 
     @property
     def name(self) -> str | None:
@@ -285,18 +271,18 @@ class WorkerSession:
         if kind == "ping":
             self.outbox.push(protocol.PONG)
             return
-        entry = self._control.get(kind)
+        entry = _CONTROL.get(kind)
         if entry is None:
             if kind not in _IGNORED:
                 self._complain(f"message type {kind!r} is unknown")
             return
-        message_type, handler = entry
+        decode, handle = entry
         try:
-            message = msgspec.json.decode(payload, type=message_type)
+            message = decode(payload)
         except msgspec.DecodeError as error:
             self._complain(f"{kind}: {error}")
             return
-        handler(message)
+        handle(self, message)
 
     def _on_register_function(self, message: protocol.RegisterFunction) -> None:
         function_id = message.id or message.function_path or message.function_id
@@ -490,6 +476,31 @@ class WorkerSession:
             extra={"worker_id": self.worker_id, "worker_name": self.name},
         )
 
+
+def _control(
+    message: type[Any], handle: Callable[[WorkerSession, Any], None]
+) -> tuple[Callable[[bytes], Any], Callable[[WorkerSession, Any], None]]:
+    return msgspec.json.Decoder(message).decode, handle
+
+
+# All messages of a worker but calls and results: how each is read and who handles it.
+_CONTROL: Final = {
+    "registerfunction": _control(protocol.RegisterFunction, WorkerSession._on_register_function),
+    "unregisterfunction": _control(
+        protocol.UnregisterFunction, WorkerSession._on_unregister_function
+    ),
+    "registerservice": _control(protocol.RegisterService, WorkerSession._on_register_service),
+    "registertriggertype": _control(protocol.RegisterTriggerType, WorkerSession._on_register_type),
+    "unregistertriggertype": _control(
+        protocol.UnregisterTriggerType, WorkerSession._on_unregister_type
+    ),
+    "registertrigger": _control(protocol.RegisterTrigger, WorkerSession._on_register_trigger),
+    "unregistertrigger": _control(protocol.UnregisterTrigger, WorkerSession._on_unregister_trigger),
+    "triggerregistrationresult": _control(
+        protocol.TriggerRegistrationResult, WorkerSession._on_trigger_result
+    ),
+    "reattach": _control(protocol.Reattach, WorkerSession._on_reattach),
+}
 
 # Messages that are welcome and mean nothing to this engine: the answer to a ping that it does
 # not send, and those of a protocol family that it does not advertise.

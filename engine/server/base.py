@@ -44,6 +44,20 @@ class BoundListener:
     addresses: tuple[str, ...]
     port: int
 
+    def listen(self) -> None:
+        """Listen on all sockets.
+
+        A server does this before it hands them to its loop: uvloop only logs a failure.
+
+        Raises:
+            StartError: somebody else has begun to listen there since they were bound.
+        """
+        for bound, address in zip(self.sockets, self.addresses, strict=True):
+            try:
+                bound.listen(BACKLOG)
+            except OSError as error:
+                raise start_error(self.listener, address, self.port, error) from error
+
     def close(self) -> None:
         """Close the sockets, unless a server has done so."""
         for bound in self.sockets:

@@ -121,9 +121,9 @@ class EngineDaphne(Server):  # type: ignore[misc]
             close_websocket(websocket, code)
         requests = [each for each in self.connections if isinstance(each, WebRequest)]
         busy = {request.channel for request in requests if not request.finished}
-        for connection in list(self.accepted):
-            if connection._channel not in busy and connection.transport is not None:
-                _drop_idle(connection)
+        for accepted in list(self.accepted):
+            if accepted._channel not in busy:
+                _drop_idle(accepted)
         await self._wait_for_applications(grace_s)
         for protocol in list(self.connections):
             if protocol.transport is not None:
@@ -152,10 +152,10 @@ def close_websocket(protocol: Any, code: int, reason: str = "") -> None:
         protocol.transport.abortConnection()
 
 
-def _drop_idle(connection: Any) -> None:
+def _drop_idle(accepted: Any) -> None:
     """Close a kept HTTP connection; one that became a WebSocket has another protocol now."""
-    transport = connection.transport
-    if getattr(transport, "protocol", None) is connection:
+    transport = accepted._channel.transport
+    if transport is not None and getattr(transport, "protocol", None) is accepted:
         transport.loseConnection()
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from engine.core.errors import StartError
-from engine.server.base import BACKLOG, SERVICE_RESTART, BoundListener, Server, start_error
+from engine.server.base import SERVICE_RESTART, BoundListener, Server
 
 if TYPE_CHECKING:
     from engine.core.listeners import ASGIApp
@@ -65,15 +65,11 @@ class DaphneServer(Server):
         self._daphne.start()
         for bound in listeners:
             factory = TrackingFactory(self._daphne, bound.listener.handshake_timeout_ms / 1000)
-            for sock, address in zip(bound.sockets, bound.addresses, strict=True):
-                try:
-                    sock.listen(BACKLOG)
-                    # Twisted works on a duplicate of the descriptor.
-                    port = reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
-                except OSError as error:
-                    raise start_error(bound.listener, address, bound.port, error) from error
+            bound.listen()
+            for sock in bound.sockets:
+                # Twisted works on a duplicate of the descriptor.
+                self._ports.append(reactor.adoptStreamPort(sock.fileno(), sock.family, factory))
                 sock.close()
-                self._ports.append(port)
 
     async def stop_accepting(self) -> None:
         """Close the ports; accepted connections live on."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from engine.server.base import BACKLOG, SERVICE_RESTART, BoundListener, Server, start_error
+from engine.server.base import BACKLOG, SERVICE_RESTART, BoundListener, Server
 from engine.server.outbox import DEFAULT_LIMITS, OutboxLimits
 from engine.server.picows_connection import CLOSE_TIMEOUT_S, Connection, Shared
 from engine.server.uvicorn_server import UvicornServer
@@ -43,14 +43,12 @@ class PicowsServer(Server):
         await self._http.start([item for item in listeners if item.listener.protocol == "http"])
 
     async def _listen(self, bound: BoundListener) -> None:
+        bound.listen()
         timeout_s = bound.listener.handshake_timeout_ms / 1000
-        for sock, address in zip(bound.sockets, bound.addresses, strict=True):
-            try:
-                server = await asyncio.get_running_loop().create_server(
-                    lambda: Connection(self._shared, timeout_s), sock=sock, backlog=BACKLOG
-                )
-            except OSError as error:
-                raise start_error(bound.listener, address, bound.port, error) from error
+        for sock in bound.sockets:
+            server = await asyncio.get_running_loop().create_server(
+                lambda: Connection(self._shared, timeout_s), sock=sock, backlog=BACKLOG
+            )
             self._servers.append(server)
 
     async def stop_accepting(self) -> None:

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
-from engine.server.base import BACKLOG, SERVICE_RESTART, BoundListener, Server, start_error
+from engine.server.base import BACKLOG, SERVICE_RESTART, BoundListener, Server
 from engine.server.head_and_body import HeadAndBody
 from engine.server.socket import ABORT_EXTENSION
 
@@ -34,7 +34,7 @@ GRACE_S: Final = 5.0
 
 _TIMEOUT_RESPONSE: Final = (
     b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\n"
-    b"content-length: 31\r\nconnection: close\r\n\r\nThe request head took too long.\n"
+    b"content-length: 32\r\nconnection: close\r\n\r\nThe request head took too long.\n"
 )
 
 
@@ -182,11 +182,9 @@ class UvicornServer(Server):
                 loop,
                 head_timeout_s=bound.listener.handshake_timeout_ms / 1000,
             )
-            for sock, address in zip(bound.sockets, bound.addresses, strict=True):
-                try:
-                    server = await loop.create_server(connection, sock=sock, backlog=BACKLOG)
-                except OSError as error:
-                    raise start_error(bound.listener, address, bound.port, error) from error
+            bound.listen()
+            for sock in bound.sockets:
+                server = await loop.create_server(connection, sock=sock, backlog=BACKLOG)
                 self._servers.append(server)
 
     async def stop_accepting(self) -> None:

@@ -15,8 +15,6 @@ class TelemetryModule(Module):
     class_path = "modules::telemetry::TelemetryModule"
     aliases = ("iii-telemetry",)
     Config = AnyModuleConfig
-    on_by_default = True
-    mandatory = True
 
     async def start(self) -> None:
         """Say once that there is nothing to opt out of."""

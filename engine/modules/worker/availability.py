@@ -57,8 +57,7 @@ class EngineTriggerType(TriggerType):
 class FunctionsAvailable(EngineTriggerType):
     """`engine::functions-available`: `{event: "functions_changed", functions: […]}`.
 
-    The entries are those of `engine::functions::list`, unfiltered. A handler registered now is
-    told at the next look, also when nothing has changed since.
+    The entries are those of `engine::functions::list`, unfiltered.
     """
 
     id = "engine::functions-available"

@@ -53,6 +53,11 @@ def test_an_unknown_url_names_the_known_kinds(tmp_path: Path) -> None:
         environment.databases({"DATABASE_URL": "mysql://x"}, tmp_path)
 
 
+def test_a_bad_port_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImproperlyConfigured, match="DATABASE_URL: Port could not be cast"):
+        environment.databases({"DATABASE_URL": "postgres://db:x/main"}, tmp_path)
+
+
 def test_the_secret_is_made_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
     first = environment.secret_key({}, tmp_path)
 

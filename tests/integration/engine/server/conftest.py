@@ -50,11 +50,16 @@ class Running:
         self.peers.append(peer)
         return peer
 
-    async def dial(self, port: int | None = None) -> Peer:
+    async def dial(self, port: int | None = None, host: str = "127.0.0.1") -> Peer:
         """Return a peer before its handshake."""
-        peer = await Peer.dial(self.port if port is None else port)
+        peer = await Peer.dial(self.port if port is None else port, host)
         self.peers.append(peer)
         return peer
+
+    def drop_peers(self) -> None:
+        """Drop all connections from their side."""
+        for peer in self.peers:
+            peer.abort()
 
 
 Serve: TypeAlias = Callable[..., Awaitable[Running]]
@@ -73,8 +78,12 @@ async def serve() -> AsyncIterator[Serve]:
             handshake_timeout_ms: int = 10_000,
         ) -> Running:
             bound = bind_listeners(
-                Listener(room, None, 0, protocol, room, None, handshake_timeout_ms)
-                for room, protocol in (("workers", "websocket"), ("http", "http"))
+                [
+                    Listener(
+                        "workers", None, 0, "websocket", "workers", None, handshake_timeout_ms
+                    ),
+                    Listener("http", None, 0, "http", "REST API", None, handshake_timeout_ms),
+                ]
             )
             if limits is not None and name == "picows":
                 server: Server = PicowsServer(application, limits=limits)
@@ -82,7 +91,7 @@ async def serve() -> AsyncIterator[Serve]:
                 server = create_server(name, application)
             running = Running(server, bound)
             stack.push_async_callback(server.close)
-            stack.callback(lambda: [peer.abort() for peer in running.peers])
+            stack.callback(running.drop_peers)
             await server.start(bound)
             return running
 

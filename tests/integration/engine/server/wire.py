@@ -94,7 +94,11 @@ class Peer:
         if receive_buffer:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         loop = asyncio.get_running_loop()
-        await loop.sock_connect(connection, (host, port))
+        try:
+            await loop.sock_connect(connection, (host, port))
+        except OSError:
+            connection.close()
+            raise
         return cls(*await asyncio.open_connection(sock=connection))
 
     @classmethod

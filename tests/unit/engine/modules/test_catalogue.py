@@ -107,10 +107,9 @@ ON_BY_DEFAULT = {
     "modules::observability::OtelModule",
     "modules::observability::LoggingModule",
     "modules::worker::WorkerModule",
-    "modules::telemetry::TelemetryModule",
 }
 
-MANDATORY = {"modules::worker::WorkerModule", "modules::telemetry::TelemetryModule"}
+MANDATORY = {"modules::worker::WorkerModule"}
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +148,6 @@ def test_the_sample_configuration_is_accepted_to_the_letter(registry: ModuleRegi
         "BridgeClientModule",
         "ExecModule",
         "WorkerModule",
-        "TelemetryModule",
     ]
 
 
