@@ -47,7 +47,8 @@ def check(config_file: Path | None, *, uses_default_config: bool) -> int:
         print_error(error)
         return 1
     missing = sum(not entry.module.built for entry in config.modules)
-    summary = f"{config.source}: {len(config.modules)} modules"
+    count = len(config.modules)
+    summary = f"{config.source}: {count} module{'' if count == 1 else 's'}"
     if missing:
         summary += f", {missing} of them not built yet"
     print(f"{paint('OK', GREEN, sys.stdout)}: {summary}")

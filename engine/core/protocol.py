@@ -13,7 +13,7 @@ import itertools
 import json
 import re
 import secrets
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -361,28 +361,20 @@ def worker_registered(worker_id: str, reattach_token: str) -> bytes:
     )
 
 
-def register_trigger(
-    trigger_id: str, trigger_type: str, function_id: str, config: bytes, metadata: bytes | None
+def trigger_frame(
+    kind: Literal["registertrigger", "unregistertrigger"],
+    trigger_id: str,
+    trigger_type: str,
+    function_id: str,
+    config: bytes,
+    metadata: bytes | None,
 ) -> bytes:
-    """Build `registertrigger` to the provider of a trigger type."""
-    message: dict[str, Any] = {
-        "type": "registertrigger",
-        "id": trigger_id,
-        "trigger_type": trigger_type,
-        "function_id": function_id,
-        "config": msgspec.Raw(config),
-    }
-    if metadata is not None:
-        message["metadata"] = msgspec.Raw(metadata)
-    return encode(message)
+    """Build what the provider of a trigger type is told of a trigger that comes or goes.
 
-
-def unregister_trigger(
-    trigger_id: str, trigger_type: str, function_id: str, config: bytes, metadata: bytes | None
-) -> bytes:
-    """Build `unregistertrigger` to a provider; SDK handlers read the extra members."""
+    Rust SDKs want every member of `registertrigger`; handlers read them in both.
+    """
     message: dict[str, Any] = {
-        "type": "unregistertrigger",
+        "type": kind,
         "id": trigger_id,
         "trigger_type": trigger_type,
         "function_id": function_id,

@@ -12,7 +12,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from engine.core import protocol
 from engine.core.errors import TriggerRegistrationFailed
@@ -96,27 +96,24 @@ class ProvidedTriggerType(TriggerType):
 
     def add(self, trigger: Trigger) -> None:
         """Hand the trigger over; the answer comes as `triggerregistrationresult`, or never."""
-        self.owner.outbox.push(
-            protocol.register_trigger(
-                trigger.id,
-                trigger.trigger_type,
-                trigger.function_id,
-                trigger.config,
-                trigger.metadata,
-            )
-        )
+        self._tell("registertrigger", trigger)
 
     def remove(self, trigger: Trigger) -> None:
         """Tell the provider that the trigger is gone."""
-        self.owner.outbox.push(
-            protocol.unregister_trigger(
-                trigger.id,
-                trigger.trigger_type,
-                trigger.function_id,
-                trigger.config,
-                trigger.metadata,
-            )
+        self._tell("unregistertrigger", trigger)
+
+    def _tell(
+        self, kind: Literal["registertrigger", "unregistertrigger"], trigger: Trigger
+    ) -> None:
+        frame = protocol.trigger_frame(
+            kind,
+            trigger.id,
+            trigger.trigger_type,
+            trigger.function_id,
+            trigger.config,
+            trigger.metadata,
         )
+        self.owner.outbox.push(frame)
 
 
 class TriggerState(enum.StrEnum):

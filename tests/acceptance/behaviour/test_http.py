@@ -59,6 +59,7 @@ def test_both_trigger_types_serve_a_route(site: Site, trigger_type: str) -> None
         ({"status_code": 404, "body": {"a": 1}}, 404, '{"a": 1}'),
         ({"status_code": 404, "status": 500, "body": 1}, 404, "1"),
         ({"status_code": "404", "body": "x"}, 404, '"x"'),
+        ({"status_code": 999, "body": 1}, 999, "1"),
         ({"foo": 1}, 200, "{}"),
         ("bare", 200, "{}"),
         (None, 200, "{}"),

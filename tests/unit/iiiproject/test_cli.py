@@ -142,7 +142,7 @@ def test_without_a_file_the_default_config_is_checked(
     out, err = capsys.readouterr()
     assert [line.split(",")[0] for line in out.splitlines() if line.startswith("OK")] == [
         "OK: built-in default: 10 modules",
-        "OK: config.yaml: 1 modules",
+        "OK: config.yaml: 1 module",
         "OK: built-in default: 10 modules",
     ]
     assert err == "error: iii-config.yaml:1:10: modules: expected a list, got the number 5\n"
