@@ -1,15 +1,15 @@
-"""Giving back read buffers that large messages made grow; picows itself only doubles them."""
+"""Giving back read buffers that large messages and bursts made grow; picows only doubles them."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Final, Protocol
 
-GROWN_FROM: Final = 32 * 1024
-"""A message of this size may have made its connection's buffer grow past 64 KiB."""
+GROWN_FROM: Final = 16 * 1024
+"""A message or a read of this size may have made its connection's buffer grow past 32 KiB."""
 
 QUIET_S: Final = 1.0
-"""A buffer is given back between one and two of these after the last large message."""
+"""A buffer is given back between one and two of these after it was last needed."""
 
 
 class HasReadBuffer(Protocol):
@@ -20,7 +20,7 @@ class HasReadBuffer(Protocol):
 
 
 class GrownBuffers:
-    """The connections of a server that got a large message lately."""
+    """The connections of a server that got much at once lately."""
 
     def __init__(self, quiet_s: float = QUIET_S) -> None:
         self._quiet_s = quiet_s
@@ -29,7 +29,7 @@ class GrownBuffers:
         self._timer: asyncio.TimerHandle | None = None
 
     def note(self, connection: HasReadBuffer) -> None:
-        """Remember that a large message came in."""
+        """Remember that the buffer may have grown, and is in use."""
         self._recent.add(connection)
         self._quiet.discard(connection)
         if self._timer is None:

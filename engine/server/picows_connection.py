@@ -171,6 +171,8 @@ class Connection(WSListener, asyncio.BufferedProtocol):
             return
         self._frame = None
         self._parser.buffer_updated(nbytes)
+        if nbytes >= GROWN_FROM:
+            self._shared.grown.note(self)
         if self._failure is not None:
             # Only now, since picows looks one frame ahead: the good ones before it are handled.
             code, reason = read_close(self._failure[2:])

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from engine.core.listeners import ASGIApp
 
 logger = logging.getLogger(__name__)
+
+# Handlers may answer any status of three digits; uvicorn knows those below 600 only.
+STATUS_LINE.update({code: b"HTTP/1.1 %d \r\n" % code for code in range(600, 1000)})
 
 MAX_MESSAGE_SIZE: Final = 64 * 1024 * 1024
 

@@ -28,7 +28,7 @@ class Fleet:
         self._folder = folder
         self._numbers = count(1)
         self._workers: dict[Sdk, WorkerProcess] = {}
-        self._failures: dict[Sdk, InstallationFailed] = {}
+        self._failures: dict[Sdk, Exception] = {}
 
     def start(self, sdks: Iterable[Sdk]) -> None:
         """Start the engine and then a worker of each version, without waiting for these."""
@@ -59,7 +59,11 @@ class Fleet:
             raise self._failures[sdk]
         worker = self._workers[sdk]
         self.touched.append(worker)
-        worker.wait_until_ready()
+        try:
+            worker.wait_until_ready()
+        except AssertionError as error:
+            self._failures[sdk] = error
+            raise
         return worker
 
     def has(self, sdk: Sdk) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -48,35 +49,40 @@ class Restarts:
 
     def _of(self, server: Server) -> tuple[Comeback, Comeback]:
         if server not in self._comebacks:
+            # Should a restart fail, its tests fail without trying it again.
+            killed, stopped = self._comebacks[server] = (Comeback(), Comeback())
             fleet = self._fleets[server]
             workers = {sdk: fleet[sdk] for sdk in SDKS_OF_SERVER[server] if fleet.has(sdk)}
             fleet.engine.kill()
-            killed = self._bring_back(fleet, workers, Comeback())
-            stopped = Comeback(exit_code=fleet.engine.terminate())
+            self._bring_back(fleet, workers, killed)
+            stopped.exit_code = fleet.engine.terminate()
             self._bring_back(fleet, workers, stopped)
-            self._comebacks[server] = (killed, stopped)
         return self._comebacks[server]
 
     def _bring_back(
         self, fleet: Fleet, workers: dict[Sdk, WorkerProcess], comeback: Comeback
-    ) -> Comeback:
+    ) -> None:
         fleet.engine.start()
+        deadline = time.monotonic() + COMEBACK_LIMIT_S
         with fleet.connect() as driver:
             for sdk in SDKS_OF_SERVER[fleet.engine.server]:
-                comeback.missing[sdk] = self._why_missing(fleet, workers.get(sdk), driver)
+                limit_s = max(0, deadline - time.monotonic())
+                reason = self._why_missing(fleet, workers.get(sdk), driver, limit_s)
+                comeback.missing[sdk] = reason
             functions = driver.call("engine::functions::list", {})["functions"]
             comeback.functions = [function["function_id"] for function in functions]
             listed = driver.call("engine::workers::list", {})["workers"]
             comeback.workers = [worker["name"] for worker in listed]
-        return comeback
 
-    def _why_missing(self, fleet: Fleet, worker: WorkerProcess | None, driver: RawWorker) -> str:
+    def _why_missing(
+        self, fleet: Fleet, worker: WorkerProcess | None, driver: RawWorker, limit_s: float
+    ) -> str:
         """Return why a worker is not back; empty if it is."""
         if worker is None:
             return "it never started"
         is_back = partial(self._is_back, fleet, worker, driver)
         try:
-            wait_until(is_back, f"{worker.name} is back", COMEBACK_LIMIT_S)
+            wait_until(is_back, f"{worker.name} is back", limit_s)
         except AssertionError as error:
             return f"{error}\n{worker.last_output()}"
         return ""

@@ -28,7 +28,7 @@ def http(bench: Bench) -> None:
         paths = stack.enter_context(_serving(bench, engine, 1))
         base: list[CallResult] = []
         for connections, target in _TARGETS.items():
-            workload = f"HTTP GET, {connections} connections"
+            workload = f"HTTP GET, {_counted(connections, 'connection')}"
             bench.say(f" {workload}")
             results = bench.interleave(
                 {
@@ -56,13 +56,13 @@ def http_routes(bench: Bench) -> None:
     with ExitStack() as stack:
         engines: dict[int, tuple[Subject, list[str]]] = {}
         for routes in (1, *_ROUTES):
-            bench.say(f" {routes:,} routes")
+            bench.say(f" {_counted(routes, 'route')}")
             engine = stack.enter_context(bench.processes.engine())
             engines[routes] = engine, stack.enter_context(_serving(bench, engine, routes))
         for connections in _TARGETS:
-            bench.say(f" {connections} connections")
+            bench.say(f" {_counted(connections, 'connection')}")
             measurements = {
-                f"{routes:,} routes": partial(_ask, bench, engine, paths, connections)
+                _counted(routes, "route"): partial(_ask, bench, engine, paths, connections)
                 for routes, (engine, paths) in engines.items()
             }
             results = bench.interleave(measurements)
@@ -75,10 +75,10 @@ def _report_routes(
     engines: dict[int, tuple[Subject, list[str]]],
     results: dict[str, list[CallResult]],
 ) -> None:
-    one = results["1 routes"]
+    one = results["1 route"]
     for routes, (engine, _) in engines.items():
-        workload = f"HTTP GET, {connections} connections, {routes:,} routes"
-        ours = results[f"{routes:,} routes"]
+        workload = f"HTTP GET, {_counted(connections, 'connection')}, {_counted(routes, 'route')}"
+        ours = results[_counted(routes, "route")]
         bench.report.figure(workload, "engine", ours, engine.memory())
         if routes > 1:
             bench.report.ratio(
@@ -105,3 +105,7 @@ def _serving(bench: Bench, engine: Subject, routes: int) -> Iterator[list[str]]:
 
 def _ask(bench: Bench, engine: Subject, paths: list[str], connections: int) -> CallResult:
     return run_wrk(bench.processes, engine, paths, connections, bench.seconds)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
