@@ -46,35 +46,27 @@ class Caller(Protocol):
         """Take the outcome; `kind` is RESULT or ERROR, an empty value is success without one."""
 
 
-class Invocation:
-    """The record of one running call.
+class Invocation(msgspec.Struct, gc=False, eq=False):
+    """The record of one running call; a struct because it is made for every call.
 
     Attributes:
         id: the id of the hop to the callee, new for every call.
         caller: None if nobody waits (void).
         reply_to: what the caller needs to know its call again: a worker's id as JSON text, the
             engine's future.
+        function: what was called, by the spelling that the caller used.
+        callee: who works on it; None for built-ins.
+        traceparent: the caller's trace context, handed back if the callee has none.
+        baggage: the caller's, likewise.
     """
 
-    __slots__ = ("baggage", "callee", "caller", "function", "id", "reply_to", "traceparent")
-
-    def __init__(
-        self,
-        invocation_id: str,
-        caller: Caller | None,
-        reply_to: Any,
-        function: Function,
-        callee: WorkerSession | None,
-        traceparent: str | None,
-        baggage: str | None,
-    ) -> None:
-        self.id = invocation_id
-        self.caller = caller
-        self.reply_to = reply_to
-        self.function = function
-        self.callee = callee
-        self.traceparent = traceparent
-        self.baggage = baggage
+    id: str
+    caller: Caller | None
+    reply_to: Any
+    function: Function
+    callee: WorkerSession | None
+    traceparent: str | None
+    baggage: str | None
 
     def finish(
         self,

@@ -240,19 +240,18 @@ def encode_error(code: str, message: str, stacktrace: str | None = None) -> byte
 class InvocationIds:
     """Hands out the ids of the engine's own hops: UUIDs, since Rust workers drop anything else.
 
-    64 random bits for the process, then a counter: never repeated, and ten times cheaper than
-    `uuid4()`, which would be a tenth of a call's cost.
+    Random bits for the process, then a counter of 48 bits: never repeated, and ten times cheaper
+    than `uuid4()`, which would be a tenth of a call's cost.
     """
 
     def __init__(self) -> None:
-        seed = secrets.token_hex(8)
-        self._prefix = f"{seed[:8]}-{seed[8:12]}-4{seed[13:16]}-"
+        seed = secrets.token_hex(9)
+        self._prefix = f"{seed[:8]}-{seed[8:12]}-4{seed[12:15]}-8{seed[15:18]}-"
         self._counter = itertools.count()
 
     def next(self) -> str:
         """Return a new id in the canonical form of a version 4 UUID."""
-        count = f"{next(self._counter):015x}"
-        return f"{self._prefix}8{count[:3]}-{count[3:]}"
+        return f"{self._prefix}{next(self._counter):012x}"
 
 
 # --- what the engine sends --------------------------------------------------------------------

@@ -58,6 +58,12 @@ class Sdk:
         return self.release < (0, 11, 4)
 
     @property
+    def has_list_triggers(self) -> bool:
+        """`list_triggers`, which came later than the other list helpers and went with them."""
+        first = (0, 3, 0) if self.language == "rust" else (0, 9, 0)
+        return self.has_list_helpers and self.release >= first
+
+    @property
     def has_functions_available(self) -> bool:
         """`on_functions_available`, dropped together with the list helpers."""
         return self.release < (0, 11, 4)

@@ -11,19 +11,19 @@ from tests.acceptance.sdks import NEWEST, Sdk
 from tests.acceptance.waiting import wait_until
 from tests.acceptance.worker_process import WorkerProcess
 
-JSON_VALUES: Final[list[Any]] = [
-    None,
-    True,
-    0,
-    -1.5,
-    9007199254740991,
-    "",
-    'Grüße, 世界 🌍 \u0000 " \\ /',
-    [],
-    [1, [2, [3]]],
-    {},
-    {"a": {"b": [None, False, {"c": ""}]}, "": 1},
-]
+JSON_VALUES: Final[dict[str, Any]] = {
+    "null": None,
+    "true": True,
+    "zero": 0,
+    "fraction": -1.5,
+    "largest-exact-number": 9007199254740991,
+    "empty-text": "",
+    "text": 'Grüße, 世界 🌍 \x00 " \\ /',
+    "empty-list": [],
+    "nested-list": [1, [2, [3]]],
+    "empty-object": {},
+    "nested-object": {"a": {"b": [None, False, {"c": ""}]}, "": 1},
+}
 
 each_partner = pytest.mark.parametrize("partner_sdk", NEWEST, ids=lambda sdk: sdk.language)
 
@@ -41,7 +41,7 @@ def assert_shows_code(outcome: dict[str, Any], code: str) -> None:
 
 
 @every_sdk
-@pytest.mark.parametrize("value", JSON_VALUES, ids=str)
+@pytest.mark.parametrize("value", JSON_VALUES.values(), ids=JSON_VALUES)
 def test_values_pass_a_worker_unchanged(
     worker: WorkerProcess, driver: RawWorker, value: Any
 ) -> None:

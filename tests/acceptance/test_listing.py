@@ -80,6 +80,19 @@ def test_sdk_lists_workers_with_name_runtime_and_version(
         } in listed
 
 
+@sdks_where(lambda sdk: sdk.has_list_triggers)
+def test_sdk_lists_triggers_in_the_spelling_of_their_owners(
+    worker: WorkerProcess, driver: RawWorker
+) -> None:
+    function_id = f"listed::{uuid.uuid4()}"
+    driver.bind("api", function_id, {"api_path": function_id})
+
+    listed = driver.call(worker.named("list_triggers"))
+
+    assert {"trigger_type": "api", "function_id": function_id} in listed
+    assert {"trigger_type": "http", "function_id": worker.named("get_item")} in listed
+
+
 @every_sdk
 def test_each_worker_is_listed_once(worker: WorkerProcess, driver: RawWorker) -> None:
     names = [listed["name"] for listed in workers_listed(driver)]

@@ -81,6 +81,12 @@ register('list_workers', async () => {
     : (await call('engine::workers::list', {})).workers
   return workers.map(({ name, runtime, version }) => ({ name, runtime, version }))
 })
+register('list_triggers', async () =>
+  (await worker.listTriggers()).map(({ trigger_type, function_id }) => ({
+    trigger_type,
+    function_id,
+  })),
+)
 
 register('register', async ({ id }) => {
   registered.set(id, registerFunction(id, async (data) => data))

@@ -152,6 +152,14 @@ def list_workers(data: Any) -> list[dict[str, Any]]:
 
 
 @function
+def list_triggers(data: Any) -> list[dict[str, str]]:
+    return [
+        {"trigger_type": info.trigger_type, "function_id": info.function_id}
+        for info in worker.list_triggers()
+    ]
+
+
+@function
 def register(data: Any) -> None:
     registered[data["id"]] = add_function(data["id"], echo)
 

@@ -131,6 +131,13 @@ fn register(iii: &III, memory: &Arc<Memory>, service: &String) -> Result<(), III
             .map(|w| json!({ "name": w.name, "runtime": w.runtime, "version": w.version }));
         Ok(Value::Array(named.collect()))
     });
+    function!(iii, memory, service, "list_triggers", |_data| {
+        let triggers = iii.list_triggers().await?;
+        let bound = triggers
+            .into_iter()
+            .map(|t| json!({ "trigger_type": t.trigger_type, "function_id": t.function_id }));
+        Ok(Value::Array(bound.collect()))
+    });
 
     function!(iii, memory, service, "register", |data| {
         iii.register_function(text(&data, "id"), |data| async move { Ok(data) });
