@@ -10,6 +10,7 @@ import msgspec
 from engine.core.config import ConfiguredModule, EngineConfig
 from engine.core.engine import Engine
 from engine.core.modules import Module
+from engine.core.protocol import Outgoing
 from engine.core.session import WorkerSession
 from engine.core.triggers import TriggerJournal
 from engine.modules.worker.module import WorkerModule
@@ -23,14 +24,14 @@ class FakeOutbox:
         self.is_full = False
         self.closed: int | None = None
 
-    def offer(self, frame: bytes) -> bool:
+    def offer(self, frame: Outgoing) -> bool:
         if self.is_full:
             return False
-        self.frames.append(frame)
+        self.frames.append(bytes(frame))
         return True
 
-    def push(self, frame: bytes) -> None:
-        self.frames.append(frame)
+    def push(self, frame: Outgoing) -> None:
+        self.frames.append(bytes(frame))
 
     def close(self, code: int, reason: str = "") -> None:
         self.closed = code

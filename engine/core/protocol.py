@@ -13,7 +13,7 @@ import itertools
 import json
 import re
 import secrets
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -262,6 +262,35 @@ def invocation_head(function_id: str) -> bytes:
     return b'","function_id":' + encode(function_id) + b',"data":'
 
 
+class LargeFrame:
+    """A frame whose payload is too large to be copied into it: three pieces, sent in a row."""
+
+    __slots__ = ("_size", "head", "payload", "tail")
+
+    def __init__(self, head: bytes, payload: bytes | msgspec.Raw, tail: bytes) -> None:
+        self.head = head
+        self.payload = memoryview(payload)
+        self.tail = tail
+        self._size = len(head) + len(self.payload) + len(tail)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __bytes__(self) -> bytes:
+        return b"".join((self.head, self.payload, self.tail))
+
+    def decode(self) -> str:
+        """Return the whole frame as text."""
+        return bytes(self).decode()
+
+
+Outgoing: TypeAlias = bytes | LargeFrame
+"""A frame on its way to a worker."""
+
+UNCOPIED_FROM: Final = 64 * 1024
+"""From this size on, in bytes, copying a payload costs more than writing it on its own."""
+
+
 def invocation_frame(
     invocation_id: str,
     head: bytes,
@@ -269,29 +298,15 @@ def invocation_frame(
     traceparent: str | None,
     baggage: str | None,
     metadata: bytes | msgspec.Raw,
-) -> bytes:
+) -> Outgoing:
     """Build `invokefunction` to a worker: `data` always present, the rest only if known."""
-    if traceparent is None and baggage is None and not metadata:
-        return b"".join(
-            (
-                b'{"type":"invokefunction","invocation_id":"',
-                invocation_id.encode(),
-                head,
-                data,
-                b"}",
-            )
-        )
-    parts = [
-        b'{"type":"invokefunction","invocation_id":"',
-        invocation_id.encode(),
-        head,
-        data,
-        *_trace_members(traceparent, baggage),
-    ]
+    start = b'{"type":"invokefunction","invocation_id":"'
+    if traceparent is None and baggage is None and not metadata and len(data) < UNCOPIED_FROM:
+        return b"".join((start, invocation_id.encode(), head, data, b"}"))
+    rest = _trace_members(traceparent, baggage)
     if metadata and bytes(metadata) != NULL:
-        parts += (b',"metadata":', metadata)
-    parts.append(b"}")
-    return b"".join(parts)
+        rest += (b',"metadata":', metadata)
+    return _frame(b"".join((start, invocation_id.encode(), head)), data, rest)
 
 
 def result_frame(
@@ -301,7 +316,7 @@ def result_frame(
     value: bytes | msgspec.Raw,
     traceparent: str | None,
     baggage: str | None,
-) -> bytes:
+) -> Outgoing:
     """Build `invocationresult` to a caller.
 
     Args:
@@ -312,37 +327,28 @@ def result_frame(
         traceparent: trace context to hand back, if any.
         baggage: trace baggage to hand back, if any.
     """
-    if traceparent is None and baggage is None and value:
-        return b"".join(
-            (
-                b'{"type":"invocationresult","invocation_id":',
-                invocation_id,
-                b',"function_id":',
-                function_id,
-                kind,
-                value,
-                b"}",
-            )
-        )
-    parts = [
-        b'{"type":"invocationresult","invocation_id":',
-        invocation_id,
-        b',"function_id":',
-        function_id,
-    ]
-    if value:
-        parts += (kind, value)
-    parts += _trace_members(traceparent, baggage)
-    parts.append(b"}")
-    return b"".join(parts)
+    start = b'{"type":"invocationresult","invocation_id":'
+    middle = b',"function_id":'
+    size = len(value)
+    if traceparent is None and baggage is None and 0 < size < UNCOPIED_FROM:
+        return b"".join((start, invocation_id, middle, function_id, kind, value, b"}"))
+    head = b"".join((start, invocation_id, middle, function_id, kind if size else b""))
+    return _frame(head, value, _trace_members(traceparent, baggage))
+
+
+def _frame(head: bytes, payload: bytes | msgspec.Raw, rest: list[bytes | msgspec.Raw]) -> Outgoing:
+    tail = b"".join((*rest, b"}"))
+    if len(payload) < UNCOPIED_FROM:
+        return b"".join((head, payload, tail))
+    return LargeFrame(head, payload, tail)
 
 
 RESULT: Final = b',"result":'
 ERROR: Final = b',"error":'
 
 
-def _trace_members(traceparent: str | None, baggage: str | None) -> list[bytes]:
-    members: list[bytes] = []
+def _trace_members(traceparent: str | None, baggage: str | None) -> list[bytes | msgspec.Raw]:
+    members: list[bytes | msgspec.Raw] = []
     if traceparent is not None:
         members += (b',"traceparent":', encode(traceparent))
     if baggage is not None:

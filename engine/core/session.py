@@ -19,7 +19,7 @@ from engine.core import protocol
 from engine.core.errors import InvalidNamespace
 from engine.core.functions import FunctionRegistration
 from engine.core.invocations import STOPPED, Invocation, not_found
-from engine.core.protocol import DEFAULT_NAMESPACE, ERROR, NULL, RESULT, Frame
+from engine.core.protocol import DEFAULT_NAMESPACE, ERROR, NULL, RESULT, Frame, Outgoing
 from engine.core.triggers import ProvidedTriggerType, Trigger
 from engine.core.workers import FRAME_LIMIT, UNKNOWN_WORKER, WorkerInfo
 
@@ -42,10 +42,10 @@ _REJECTION_SINCE: Final = (0, 23)
 class Outbox(Protocol):
     """The writing half of a worker's connection; its queue is bounded."""
 
-    def offer(self, frame: bytes) -> bool:
+    def offer(self, frame: Outgoing) -> bool:
         """Queue an invocation; False, and nothing is queued, when the queue is full."""
 
-    def push(self, frame: bytes) -> None:
+    def push(self, frame: Outgoing) -> None:
         """Queue a result or control frame; a peer that never reads is cut off, not refused."""
 
     def close(self, code: int, reason: str = "") -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Final
 
+from engine.core.protocol import LargeFrame
 from engine.server.frames import (
     KEPT_APART,
     SHORT_TEXT_HEADERS,
@@ -22,6 +23,7 @@ from engine.server.outbox import PEER_TOO_SLOW, TOO_SLOW_REASON, Outbox, OutboxL
 from engine.server.socket import Receiver, Socket
 
 if TYPE_CHECKING:
+    from engine.core.protocol import Outgoing
     from engine.server.picows_connection import Connection
 
 logger = logging.getLogger(__name__)
@@ -72,7 +74,7 @@ class DirectSocket(Outbox, Socket):
         self._transport = transport
         self._loop = loop
         self._fd: int = transport.get_extra_info("socket").fileno()
-        self._pending: list[bytes] = []
+        self._pending: list[bytes | memoryview] = []
         self._is_scheduled = False
         # Nothing may leave before the answer to the handshake: see handshake_done.
         self._is_blocked = True
@@ -97,19 +99,19 @@ class DirectSocket(Outbox, Socket):
         """Hand every message to `receiver` until the connection is over; return the close code."""
         return await self._connection.inbox.serve(receiver)
 
-    def offer(self, frame: bytes) -> bool:
+    def offer(self, frame: Outgoing) -> bool:
         """Queue an invocation; False, and nothing queued, when there is no room."""
         size = len(frame)
         messages = self.queued_messages
         if messages >= self._max_messages or self.queued_bytes + size > self._max_bytes:
             return self._offer_when_tight(frame)
-        if size < 126:
-            self._pending.append(SHORT_TEXT_HEADERS[size] + frame)
-        elif size < KEPT_APART:
-            self._pending.append(medium_header(TEXT, 126, size) + frame)
-        else:
+        if type(frame) is not bytes or size >= KEPT_APART:
             self._queue_large(TEXT, frame)
             return True
+        if size < 126:
+            self._pending.append(SHORT_TEXT_HEADERS[size] + frame)
+        else:
+            self._pending.append(medium_header(TEXT, 126, size) + frame)
         self.queued_messages = messages + 1
         self.queued_bytes += size
         if not self._is_scheduled:
@@ -117,12 +119,12 @@ class DirectSocket(Outbox, Socket):
             self._loop.call_soon(self.flush)
         return True
 
-    def push(self, frame: bytes) -> None:
+    def push(self, frame: Outgoing) -> None:
         """Queue a result or a control frame; give the peer up when even the reserve is used."""
         if not self.offer(frame):
             super().push(frame)
 
-    def _offer_when_tight(self, frame: bytes) -> bool:
+    def _offer_when_tight(self, frame: Outgoing) -> bool:
         accepted = super().offer(frame)
         if not accepted and self.is_open:
             self._connection.pause_reading()
@@ -196,9 +198,9 @@ class DirectSocket(Outbox, Socket):
             self._unwritten = (0, 0)
             self.flush()
 
-    def _queue(self, first_byte: int, payload: bytes) -> None:
+    def _queue(self, first_byte: int, payload: Outgoing) -> None:
         size = len(payload)
-        if size < KEPT_APART:
+        if size < KEPT_APART and isinstance(payload, bytes):
             self._pending.append(header(first_byte, size) + payload)
             self.queued_messages += 1
             self.queued_bytes += size
@@ -208,15 +210,18 @@ class DirectSocket(Outbox, Socket):
         if self.is_full and self._is_blocked:
             self._connection.pause_reading()
 
-    def _queue_large(self, first_byte: int, payload: bytes) -> None:
+    def _queue_large(self, first_byte: int, payload: Outgoing) -> None:
         """Queue a payload without copying it; do not let much pile up until the tick ends.
 
         Memory that is free again before the next large message is used again while it is
         still in the processor's cache; 4 MiB a tick cost twice the time.
         """
         size = len(payload)
-        self._pending.append(Uncounted(header(first_byte, size)))
-        self._pending.append(payload)
+        start = header(first_byte, size)
+        if isinstance(payload, LargeFrame):
+            self._pending += (Uncounted(start + payload.head), payload.payload, payload.tail)
+        else:
+            self._pending += (Uncounted(start), payload)
         self.queued_messages += 1
         self.queued_bytes += size
         if self.queued_bytes >= WRITE_SIZE and not self._is_blocked:
@@ -224,7 +229,7 @@ class DirectSocket(Outbox, Socket):
         else:
             self._schedule()
 
-    def _append(self, frame: bytes) -> None:
+    def _append(self, frame: Outgoing) -> None:
         self._queue(TEXT, frame)
 
     def _schedule(self) -> None:
@@ -282,7 +287,7 @@ class DirectSocket(Outbox, Socket):
             else:
                 self._hand_over(_without_start(buffers, written), messages, size)
 
-    def _take_part(self) -> tuple[list[bytes], int, int]:
+    def _take_part(self) -> tuple[list[bytes | memoryview], int, int]:
         """Take the first frames, some WRITE_SIZE bytes, with their number and payload size."""
         pending = self._pending
         total = messages = end = 0
@@ -344,7 +349,7 @@ class DirectSocket(Outbox, Socket):
         self._connection.fail(PEER_TOO_SLOW, TOO_SLOW_REASON)
 
 
-def _without_start(buffers: list[bytes], count: int) -> list[memoryview]:
+def _without_start(buffers: list[bytes | memoryview], count: int) -> list[memoryview]:
     """Return what is left of the buffers behind their first `count` bytes."""
     rest: list[memoryview] = []
     for piece in buffers:

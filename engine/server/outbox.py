@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from engine.core.protocol import Outgoing
 
 PEER_TOO_SLOW: Final = 1011
 TOO_SLOW_REASON: Final = "the peer does not read what it is sent"
@@ -77,7 +80,7 @@ class Outbox(ABC):
     def is_open(self) -> bool:
         """Whether something queued now still has a chance to arrive."""
 
-    def offer(self, frame: bytes) -> bool:
+    def offer(self, frame: Outgoing) -> bool:
         """Queue an invocation; False, and nothing queued, when there is no room."""
         if not self.is_open:
             return False
@@ -86,7 +89,7 @@ class Outbox(ABC):
         self._append(frame)
         return True
 
-    def push(self, frame: bytes) -> None:
+    def push(self, frame: Outgoing) -> None:
         """Queue a result or a control frame; give the peer up when even the reserve is used."""
         if not self.is_open:
             return
@@ -159,7 +162,7 @@ class Outbox(ABC):
         """Return a value that differs from the last one if the peer took anything."""
 
     @abstractmethod
-    def _append(self, frame: bytes) -> None:
+    def _append(self, frame: Outgoing) -> None:
         """Queue a text frame that has been admitted."""
 
     @abstractmethod

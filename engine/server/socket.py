@@ -20,6 +20,7 @@ from engine.server.outbox import (
 
 if TYPE_CHECKING:
     from engine.core.listeners import Message, Receive, Scope, Send
+    from engine.core.protocol import Outgoing
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +64,14 @@ class Socket(ABC):
         """Whether something written now still has a chance to arrive."""
 
     @abstractmethod
-    def offer(self, frame: bytes) -> bool:
+    def offer(self, frame: Outgoing) -> bool:
         """Queue one text frame, an invocation; False when the queue is full or closed.
 
         A refused frame leaves nothing behind. Frames of one loop tick leave together.
         """
 
     @abstractmethod
-    def push(self, frame: bytes) -> None:
+    def push(self, frame: Outgoing) -> None:
         """Queue one text frame that must not be refused: a result, a control message.
 
         It may use twice the limit; beyond that the socket is closed with 1011. On a socket
@@ -143,7 +144,7 @@ class AsgiSocket(Outbox, Socket):
         self._receive = receive
         self._send = send
         self._abort = abort
-        self._frames: deque[bytes] = deque()
+        self._frames: deque[Outgoing] = deque()
         self._taken = 0
         self._work = asyncio.Event()
         self._may_read = asyncio.Event()
@@ -241,7 +242,7 @@ class AsgiSocket(Outbox, Socket):
     def _progress(self) -> object:
         return self._taken
 
-    def _append(self, frame: bytes) -> None:
+    def _append(self, frame: Outgoing) -> None:
         self._frames.append(frame)
         self.queued_messages += 1
         self.queued_bytes += len(frame)

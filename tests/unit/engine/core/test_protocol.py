@@ -119,7 +119,7 @@ def test_invocation_ids_are_uuids_and_never_repeat() -> None:
 def test_a_result_without_value_carries_neither_result_nor_error() -> None:
     frame = protocol.result_frame(b'"i"', b'"f"', protocol.RESULT, b"", None, "k=v")
 
-    assert json.loads(frame) == {
+    assert json.loads(bytes(frame)) == {
         "type": "invocationresult",
         "invocation_id": "i",
         "function_id": "f",
@@ -132,7 +132,7 @@ def test_trace_and_metadata_are_carried_only_if_known() -> None:
 
     frame = protocol.invocation_frame("i", head, b"1", "00-a-b-01", "k=v", b'{"t":1}')
 
-    assert json.loads(frame) == {
+    assert json.loads(bytes(frame)) == {
         "type": "invokefunction",
         "invocation_id": "i",
         "function_id": 'odd "id"',
@@ -141,7 +141,8 @@ def test_trace_and_metadata_are_carried_only_if_known() -> None:
         "baggage": "k=v",
         "metadata": {"t": 1},
     }
-    assert b"metadata" not in protocol.invocation_frame("i", head, b"1", "t", None, b"null")
+    without = protocol.invocation_frame("i", head, b"1", "t", None, b"null")
+    assert b"metadata" not in bytes(without)
 
 
 @pytest.mark.parametrize(
@@ -149,3 +150,19 @@ def test_trace_and_metadata_are_carried_only_if_known() -> None:
 )
 def test_utf8_is_checked(payload: bytes, expected: bool) -> None:
     assert protocol.is_utf8(payload) is expected
+
+
+def test_a_large_payload_is_not_copied_into_its_frame() -> None:
+    payload = b'"' + b"x" * protocol.UNCOPIED_FROM + b'"'
+    head = protocol.invocation_head("f")
+
+    call = protocol.invocation_frame("i", head, payload, "t", None, b"")
+    result = protocol.result_frame(b'"i"', b'"f"', protocol.RESULT, payload, None, None)
+
+    for frame in (call, result):
+        assert isinstance(frame, protocol.LargeFrame)
+        assert frame.payload.obj is payload
+        assert len(frame) == len(bytes(frame))
+        assert frame.decode().encode() == bytes(frame)
+    assert json.loads(bytes(call))["data"] == json.loads(bytes(result))["result"]
+    assert json.loads(bytes(call))["traceparent"] == "t"

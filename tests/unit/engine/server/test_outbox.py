@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from engine.core.protocol import Outgoing
 from engine.server.outbox import DEFAULT_LIMITS, Outbox, OutboxLimits
 
 MIB = 1024 * 1024
@@ -32,8 +33,8 @@ class FakeOutbox(Outbox):
     def flush(self) -> None:
         self.take(self.flushable)
 
-    def _append(self, frame: bytes) -> None:
-        self.frames.append(frame)
+    def _append(self, frame: Outgoing) -> None:
+        self.frames.append(bytes(frame))
         self.queued_messages += 1
         self.queued_bytes += len(frame)
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from engine.core.engine import Engine
 from engine.core.listeners import ASGIApp, Message, Scope
+from engine.core.protocol import Outgoing
 from tests.fakes import FakeOutbox, FakeWorker
 
 LIMIT_S: Final = 5.0
@@ -172,8 +173,8 @@ class _AnsweringOutbox(FakeOutbox):
         super().__init__()
         self._serve = serve
 
-    def offer(self, frame: bytes) -> bool:
-        asyncio.get_running_loop().call_soon(self._serve, frame)
+    def offer(self, frame: Outgoing) -> bool:
+        asyncio.get_running_loop().call_soon(self._serve, bytes(frame))
         return True
 
 

@@ -249,22 +249,3 @@ async def test_a_client_that_leaves_before_its_answer_harms_nobody(setting: Sett
     await setting.client.app(request, receive, gone)
 
     assert (await setting.client.get("/a")).status == 200
-
-
-@pytest.mark.parametrize("extensions", [{}, {"websocket.http.response": {}}])
-async def test_websockets_are_refused(client: Client, extensions: dict[str, Any]) -> None:
-    sent: list[Any] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "websocket.connect"}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {"type": "websocket", "path": "/ws/channels/x", "extensions": extensions}
-    await client.app(scope, receive, send)
-
-    if extensions:
-        assert [sent[0]["status"], sent[1]["type"]] == [404, "websocket.http.response.body"]
-    else:
-        assert [message["type"] for message in sent] == ["websocket.close"]
