@@ -131,6 +131,7 @@ class InvocationRouter:
         self._next_id = InvocationIds().next
         self._engine = EngineCaller()
         self._running_builtins: set[asyncio.Future[Any]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.is_balanced = False
         self.caller_member = False
 
@@ -160,7 +161,10 @@ class InvocationRouter:
             A future of the result as JSON text, None for success without a value. It fails with
             InvocationFailed and may be cancelled; the engine sets no timeout of its own.
         """
-        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        if self._loop is None:
+            # Asking asyncio for it costs a system call each time, up to Python 3.11.
+            self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[bytes | None] = self._loop.create_future()
         function = self._functions.resolve(function_id, namespace, sender_namespace)
         if function is None:
             future.set_exception(InvocationFailed(*not_found(function_id, namespace)))
@@ -206,6 +210,12 @@ class InvocationRouter:
             return
         if self.caller_member and sender is not None:
             data = with_caller(data, sender.worker_id)
+        if callee.reads_strictly and not protocol.fits_strict_reader(data):
+            invocation.fail(
+                "deserialization_error",
+                f"the worker of {function.id} cannot read the payload: {protocol.STRICT_REASON}",
+            )
+            return
         if self.is_balanced and len(function.owners) > 1:
             function.rotate()
         frame = protocol.invocation_frame(

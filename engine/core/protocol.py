@@ -158,6 +158,16 @@ decode_error = msgspec.json.Decoder(ErrorBody).decode
 encode: Final = msgspec.json.Encoder().encode
 """Any plain value as compact JSON bytes; a `Raw` inside is pasted as it is."""
 
+STRICT_DEPTH: Final = 120
+STRICT_CHECK_UP_TO: Final = 64 * 1024
+
+STRICT_REASON: Final = f"a number beyond a double or over {STRICT_DEPTH} levels of nesting"
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_NO_BRACKET = re.compile(rb"[^\[\]{}]+")
+_INNERMOST = re.compile(rb"\[\]|\{\}")
+_EXTREME_NUMBER = re.compile(rb"\d[eE]\+?\d{3}|\d{309}")
+
 _MEMBER = re.compile(rb'"(type|invocation_id|function_id|function_path)"\s*:\s*"((?:[^"\\]|\\.)*)"')
 
 
@@ -170,6 +180,28 @@ def is_utf8(payload: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def fits_strict_reader(payload: bytes | msgspec.Raw) -> bool:
+    """Tell whether a JSON reader as strict as Rust's takes a payload.
+
+    It refuses numbers beyond a double and more than STRICT_DEPTH levels, and Rust workers drop
+    the whole frame then: nobody would answer. Payloads over STRICT_CHECK_UP_TO bytes are not
+    looked at, since that would cost more than the call.
+    """
+    if len(payload) > STRICT_CHECK_UP_TO:
+        return True
+    text = bytes(payload)
+    if _EXTREME_NUMBER.search(text):
+        structure = _STRING.sub(b"", text)
+        if _EXTREME_NUMBER.search(structure):
+            return False
+    if text.count(b"[") + text.count(b"{") <= STRICT_DEPTH:
+        return True
+    brackets = _NO_BRACKET.sub(b"", _STRING.sub(b"", text))
+    for _ in range(STRICT_DEPTH):
+        brackets = _INNERMOST.sub(b"", brackets)
+    return not brackets
 
 
 def salvage(payload: bytes) -> Malformed:

@@ -60,6 +60,7 @@ class WorkerSession:
         executing: the calls that this worker works on, by the id of their hop.
         calling: the calls that this worker waits for.
         frame_limit: the largest message in bytes that its SDK reads.
+        reads_strictly: its SDK drops frames with extreme numbers or nesting.
         functions: what it offers, by id.
         triggers: what it has bound, by trigger id.
         trigger_types: what it provides, by type id.
@@ -75,6 +76,7 @@ class WorkerSession:
         self.info: WorkerInfo = UNKNOWN_WORKER
         self.namespace = DEFAULT_NAMESPACE
         self.frame_limit = FRAME_LIMIT
+        self.reads_strictly = False
         self.executing: dict[str, Invocation] = {}
         self.calling: set[Invocation] = set()
         self.functions: dict[str, FunctionRegistration] = {}
@@ -251,6 +253,14 @@ class WorkerSession:
         baggage: str | None,
     ) -> None:
         """Send this worker the outcome of a call that it made."""
+        if self.reads_strictly and not protocol.fits_strict_reader(value):
+            self._answer_error(
+                invocation.reply_to,
+                invocation.function.json_id,
+                "deserialization_error",
+                f"the result is more than this SDK reads: {protocol.STRICT_REASON}",
+            )
+            return
         frame = protocol.result_frame(
             invocation.reply_to, invocation.function.json_id, kind, value, traceparent, baggage
         )
@@ -420,6 +430,7 @@ class WorkerSession:
         is_first = self.info is UNKNOWN_WORKER
         self.info = info
         self.frame_limit = info.frame_limit
+        self.reads_strictly = info.reads_strictly
         if is_first and info.namespace not in {None, DEFAULT_NAMESPACE}:
             self._move_to(info.namespace)
         self.engine.workers.introduced(self)

@@ -46,6 +46,11 @@ class WorkerInfo(msgspec.Struct, frozen=True):
             return SMALL_FRAME_LIMIT
         return FRAME_LIMIT
 
+    @property
+    def reads_strictly(self) -> bool:
+        """Whether it drops frames with extreme numbers or nesting instead of answering."""
+        return self.runtime == "rust"
+
     def is_older_than(self, *version: int) -> bool:
         """Tell whether the SDK says a version below this one; unknown versions are not older."""
         own = self.version_key

@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.fleet import Fleet, Fleets
 from tests.acceptance.placements import Placement
-from tests.acceptance.processes import Process
+from tests.acceptance.processes import Process, UsesProcesses
 from tests.acceptance.raw_worker import RawWorker
 from tests.acceptance.worker_process import WorkerProcess
 
@@ -45,7 +45,7 @@ def pytest_runtest_makereport(
 def _processes_of(item: pytest.Item) -> list[Process]:
     processes: list[Process] = []
     for value in getattr(item, "funcargs", {}).values():
-        if isinstance(value, Fleet):
+        if isinstance(value, UsesProcesses):
             processes += value.touched
         elif isinstance(value, Process):
             processes.append(value)

@@ -7,12 +7,20 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from tests.acceptance.waiting import wait_until
 
 # What is shown of a process when a test fails.
 SHOWN_CHARACTERS: Final = 6_000
+
+
+@runtime_checkable
+class UsesProcesses(Protocol):
+    """A fixture that runs processes: those whose output helps when a test fails."""
+
+    @property
+    def touched(self) -> Sequence[Process]: ...
 
 
 class Process:

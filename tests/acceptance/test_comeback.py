@@ -12,6 +12,7 @@ import pytest
 from tests.acceptance.engine_process import Server
 from tests.acceptance.fleet import Fleet, Fleets
 from tests.acceptance.placements import SDKS_OF_SERVER, Placement, every_sdk, every_server
+from tests.acceptance.processes import Process
 from tests.acceptance.raw_worker import CallFailed, RawWorker
 from tests.acceptance.sdks import Sdk
 from tests.acceptance.waiting import wait_until
@@ -42,6 +43,11 @@ class Restarts:
         self._fleets = fleets
         self._http = http
         self._comebacks: dict[Server, tuple[Comeback, Comeback]] = {}
+
+    @property
+    def touched(self) -> list[Process]:
+        """The engines, whose output is shown when a test fails."""
+        return [self._fleets[server].engine for server in self._comebacks]
 
     def after_kill(self, server: Server) -> Comeback:
         """Return how the workers came back after SIGKILL."""

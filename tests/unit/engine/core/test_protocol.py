@@ -166,3 +166,25 @@ def test_a_large_payload_is_not_copied_into_its_frame() -> None:
         assert frame.decode().encode() == bytes(frame)
     assert json.loads(bytes(call))["data"] == json.loads(bytes(result))["result"]
     assert json.loads(bytes(call))["traceparent"] == "t"
+
+
+@pytest.mark.parametrize(
+    ("payload", "fits"),
+    [
+        (b"null", True),
+        (b"1e400", False),
+        (b"1E+400", False),
+        (b"1e-400", True),
+        (b'"1e400"', True),
+        (b'["\\"", "1e400", 1e40]', True),
+        (b"9" * 309, False),
+        (b"[" * 120 + b"]" * 120, True),
+        (b"[" * 121 + b"]" * 121, False),
+        (b'[{"a":' * 70 + b"1" + b"}]" * 70, False),
+        (b"[" + b",".join([b"[{}]"] * 500) + b"]", True),
+        (b'["' + b"[" * 500 + b'"]', True),
+        (b"[" * 200 + b" " * protocol.STRICT_CHECK_UP_TO + b"]" * 200, True),
+    ],
+)
+def test_what_a_strict_reader_would_drop_is_known(payload: bytes, fits: bool) -> None:
+    assert protocol.fits_strict_reader(payload) is fits

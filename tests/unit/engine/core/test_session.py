@@ -248,6 +248,24 @@ async def test_old_python_workers_get_no_frame_over_one_mebibyte(connect: Connec
     assert old.take_one()["error"]["code"] == "payload_too_large"
 
 
+async def test_rust_workers_get_nothing_that_they_would_drop(connect: Connect) -> None:
+    rust, python = connect({"runtime": "rust", "name": "rust"}), connect(NEW_PYTHON)
+    rust.function("rust::f")
+    python.function("python::f")
+    call = b'{"type":"invokefunction","invocation_id":"i","function_id":"%s","data":1e400}'
+
+    python.raw(call % b"rust::f")
+    assert python.take_one()["error"]["code"] == "deserialization_error"
+    assert rust.take() == []
+
+    rust.invoke("python::f", 1)
+    invocation_id = python.take_one()["invocation_id"]
+    python.raw(
+        b'{"type":"invocationresult","invocation_id":"%s","result":1e400}' % invocation_id.encode()
+    )
+    assert rust.take_one()["error"]["code"] == "deserialization_error"
+
+
 # --- broken frames ----------------------------------------------------------------------------
 
 
