@@ -7,8 +7,15 @@ from typing import Any
 
 import pytest
 
+from engine.core import triggers
 from engine.core.engine import Engine
 from tests.fakes import FakeWorker, make_engine
+
+
+@pytest.fixture(autouse=True)
+def settled_providers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hand triggers to new providers at once; what is between is tested where it belongs."""
+    monkeypatch.setattr(triggers, "PROVIDER_SETTLING_S", 0.0)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ provides waits as pending, without an error, and is handed over as soon as the t
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import enum
 import logging
@@ -81,10 +82,16 @@ class TriggerType(ABC):
         """Stop the trigger from firing."""
 
 
+# Python SDKs announce a trigger type before they remember its handler, in another thread than
+# the one that reads: a trigger that comes back within microseconds would be dropped silently.
+PROVIDER_SETTLING_S = 0.1
+
+
 class ProvidedTriggerType(TriggerType):
     """A trigger type that a worker provides: its triggers are handed to that worker.
 
-    The worker fires them itself by invoking the function; the engine has no part in it.
+    The worker fires them itself by invoking the function; the engine has no part in it. Triggers
+    that are bound while the announcement is fresh are handed over a moment later.
     """
 
     def __init__(self, registration: protocol.RegisterTriggerType, owner: WorkerSession) -> None:
@@ -93,14 +100,29 @@ class ProvidedTriggerType(TriggerType):
         self.trigger_request_format = bytes(registration.trigger_request_format)
         self.call_request_format = bytes(registration.call_request_format)
         self.owner: WorkerSession = owner
+        self._held: dict[Trigger, None] | None = None
+        if PROVIDER_SETTLING_S:
+            self._held = {}
+            asyncio.get_running_loop().call_later(PROVIDER_SETTLING_S, self._hand_over)
 
     def add(self, trigger: Trigger) -> None:
         """Hand the trigger over; the answer comes as `triggerregistrationresult`, or never."""
-        self._tell("registertrigger", trigger)
+        if self._held is None:
+            self._tell("registertrigger", trigger)
+        else:
+            self._held[trigger] = None
 
     def remove(self, trigger: Trigger) -> None:
         """Tell the provider that the trigger is gone."""
-        self._tell("unregistertrigger", trigger)
+        if self._held is None:
+            self._tell("unregistertrigger", trigger)
+        else:
+            self._held.pop(trigger, None)
+
+    def _hand_over(self) -> None:
+        held, self._held = self._held, None
+        for trigger in held or ():
+            self._tell("registertrigger", trigger)
 
     def _tell(
         self, kind: Literal["registertrigger", "unregistertrigger"], trigger: Trigger

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
 
+from engine.core import triggers
 from engine.core.engine import Engine
 from engine.core.errors import TriggerRegistrationFailed
 from engine.core.triggers import Trigger, TriggerRegistry, TriggerState, TriggerType
@@ -225,6 +227,30 @@ async def test_a_provider_is_not_told_of_a_stale_connection_of_the_same_trigger(
     assert provider.take() == []
 
     fresh.leave()
+    assert provider.take_one()["type"] == "unregistertrigger"
+
+
+async def test_a_new_provider_gets_its_triggers_when_it_has_settled(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triggers, "PROVIDER_SETTLING_S", 0.001)
+    provider, owner = connect(), connect()
+    owner.trigger("early", "webhook", "f")
+
+    provide(provider)
+    owner.trigger("fresh", "webhook", "f")
+    owner.trigger("brief", "webhook", "f")
+    owner.send("unregistertrigger", id="brief")
+    assert provider.take() == []
+    async with asyncio.timeout(5):
+        while not (frames := provider.take()):
+            await asyncio.sleep(0.001)
+
+    assert [(each["type"], each["id"]) for each in frames] == [
+        ("registertrigger", "early"),
+        ("registertrigger", "fresh"),
+    ]
+    owner.send("unregistertrigger", id="early")
     assert provider.take_one()["type"] == "unregistertrigger"
 
 
