@@ -165,8 +165,12 @@ class DirectSocket(Outbox, Socket):
             self._pending.append(pong_frame(payload))
         self._schedule()
 
+    def queue_answer(self, answer: bytes) -> None:
+        """Put the answer to the handshake before everything that is queued."""
+        self._pending.insert(0, Uncounted(answer))
+
     def handshake_done(self) -> None:
-        """Let go what was queued while the handshake was not answered."""
+        """Let go the answer to the handshake and what was queued behind it."""
         self._is_blocked = False
         if self._pending:
             self._schedule()

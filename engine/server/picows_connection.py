@@ -38,6 +38,9 @@ PROTOCOL_ERROR: Final = 1002
 INVALID_TEXT: Final = 1007
 MESSAGE_TOO_BIG: Final = 1009
 
+ACCEPTED: Final = b"HTTP/1.1 101 "
+"""How the answer to a handshake begins that makes the connection a WebSocket."""
+
 CLOSE_TIMEOUT_S: Final = 3.0
 """How long a peer may take to answer our close frame, or to notice that we are done."""
 
@@ -203,10 +206,14 @@ class Connection(WSListener, asyncio.BufferedProtocol):
     # What picows calls.
 
     def parser_wrote(self, data: bytes) -> None:
-        """Send picows' answer to a handshake; keep its complaint until the read is handled."""
+        """Take picows' answer to a handshake; keep its complaint until the read is handled."""
         if not self._is_handshake_done:
             self._is_answered = True
-            self.transport.write(data)
+            if data.startswith(ACCEPTED):
+                # The application greets at once: both leave in one write.
+                self.socket.queue_answer(data)
+            else:
+                self.transport.write(data)
         elif self._failure is None:
             self._failure = data
 

@@ -16,6 +16,7 @@ from engine.server.grown_buffers import GrownBuffers
 from engine.server.outbox import OutboxLimits
 from engine.server.picows_connection import Connection
 from engine.server.picows_server import PicowsServer
+from engine.server.socket import open_socket
 from tests.integration.engine.server.applications import (
     Session,
     SocketApplication,
@@ -269,6 +270,7 @@ class TestGathering:
         application = SocketApplication()
         peer = await (await serve(application)).connect()
         session = await application.session()
+        written.clear()
 
         for text in (b"one", b"two" * 100, b"three"):
             assert session.socket.offer(text)
@@ -284,6 +286,7 @@ class TestGathering:
         self, serve: Serve, written: list[bytes]
     ) -> None:
         peer = await (await serve(SocketApplication())).connect()
+        written.clear()
 
         peer.write(frame(TEXT, b"a"), frame(PING, b"p"), frame(TEXT, b"b"))
 
@@ -291,6 +294,27 @@ class TestGathering:
         assert await peer.read_frame() == Frame(PONG, b"p")
         assert await peer.read_text() == b"b"
         assert written == [b"\x81\x01a\x8a\x01p\x81\x01b"]
+
+    async def test_writes_a_greeting_with_the_answer_to_the_handshake(
+        self, serve: Serve, written: list[bytes]
+    ) -> None:
+        class Silent:
+            def on_text(self, payload: bytes) -> None: ...
+
+            def on_binary(self, payload: bytes) -> None: ...
+
+        async def greet(scope: Scope, receive: Receive, send: Send) -> None:
+            socket = open_socket(scope, receive, send)
+            await socket.accept()
+            socket.push(b"hello")
+            await socket.serve(Silent())
+
+        peer = await (await serve(greet)).connect()
+
+        assert await peer.read_text() == b"hello"
+        (everything,) = written
+        assert everything.startswith(b"HTTP/1.1 101 ")
+        assert everything.endswith(b"\r\n\r\n\x81\x05hello")
 
     async def test_keeps_the_order_before_a_close_frame_of_the_parser(
         self, serve: Serve, written: list[bytes]
