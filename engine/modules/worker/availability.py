@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from engine.core.protocol import encode
 from engine.core.triggers import Trigger, TriggerType
 from engine.core.workers import WorkerEvent
-from engine.modules.worker.introspection import function_entry
+from engine.modules.worker.entries import function_entry
 
 if TYPE_CHECKING:
     from engine.core.engine import Engine

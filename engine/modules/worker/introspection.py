@@ -15,17 +15,30 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.core.errors import InvalidArguments, NotFound
-from engine.core.functions import Call, Function, short_worker_name
-from engine.core.payloads import metadata_member, raw_or_none, read_payload
+from engine.core.functions import Call, Function
+from engine.core.payloads import raw_or_none, read_payload
 from engine.core.protocol import DEFAULT_NAMESPACE, encode
-from engine.core.triggers import Binding, TriggerTypeEntry
+from engine.modules.worker.entries import (
+    function_entry,
+    function_worker_name,
+    is_internal,
+    module_entry,
+    registered_trigger_entry,
+    trigger_entry,
+    trigger_type_entry,
+    trigger_worker_name,
+    type_description,
+    type_formats,
+    type_worker_name,
+    worker_entry,
+    worker_name,
+)
 
 if TYPE_CHECKING:
     from engine.core.engine import Engine
     from engine.core.session import WorkerSession
 
 MAX_BATCH = 32
-MAX_SUMMARY = 80  # characters
 
 # The first SDK version whose users mean trigger types by `engine::triggers::list`.
 TYPES_SINCE = (0, 13)
@@ -244,7 +257,7 @@ class Introspection:
                     trigger_type_entry(entry)
                     for entry in self.engine.triggers.types()
                     if (wanted.include_internal or not entry.id.startswith("engine::"))
-                    and wanted.matches(entry.id, _type_description(entry), _type_worker(entry))
+                    and wanted.matches(entry.id, type_description(entry), type_worker_name(entry))
                 ]
             }
         )
@@ -258,8 +271,8 @@ class Introspection:
                     _without_none(
                         {
                             "id": entry.id,
-                            "description": _type_description(entry),
-                            **_type_formats(entry, "trigger_request_format", "call_request_format"),
+                            "description": type_description(entry),
+                            **type_formats(entry, "trigger_request_format", "call_request_format"),
                         }
                     )
                     for entry in self.engine.triggers.types()
@@ -280,7 +293,7 @@ class Introspection:
             _without_none(
                 {
                     **trigger_type_entry(entry),
-                    **_type_formats(entry, "configuration_schema", "request_schema"),
+                    **type_formats(entry, "configuration_schema", "request_schema"),
                     "instance_count": len(entry.bindings),
                 }
             )
@@ -295,7 +308,7 @@ class Introspection:
             if wanted.trigger_type in {None, binding.trigger.trigger_type}
             and wanted.function_id in {None, binding.trigger.function_id}
             and wanted.matches(
-                binding.trigger.id, binding.trigger.function_id, _trigger_worker(binding)
+                binding.trigger.id, binding.trigger.function_id, trigger_worker_name(binding)
             )
         ]
         return encode({"registered_triggers": entries})
@@ -320,171 +333,6 @@ class Introspection:
         )
         described["function"] = function_entry(function) if function is not None else None
         return encode(described)
-
-
-# --- entries ----------------------------------------------------------------------------------
-
-
-def is_internal(function: Function) -> bool:
-    """Tell whether lists hide a function: the engine's own, or marked so by its metadata."""
-    if function.id.startswith("engine::") and not function.id.startswith("engine::queue::"):
-        return True
-    return metadata_member(function.serving.metadata, "internal") is True
-
-
-def function_entry(function: Function, *, old_formats: bool = False) -> dict[str, Any]:
-    """Return a function as lists show it; members without a value are `null`.
-
-    Args:
-        function: what to show.
-        old_formats: give formats only in the small form that Python SDKs below 0.10 can read;
-            they raise on any other.
-    """
-    serving = function.serving
-    return {
-        "function_id": function.id,
-        "namespace": function.namespace,
-        "worker_name": function_worker_name(function),
-        "description": serving.description or None,
-        "request_format": _format(serving.request_format, old_formats),
-        "response_format": _format(serving.response_format, old_formats),
-        "metadata": raw_or_none(serving.metadata),
-    }
-
-
-def _format(text: bytes, old_formats: bool) -> msgspec.Raw | None:
-    if not text or (old_formats and metadata_member(text, "name") is None):
-        return None
-    return msgspec.Raw(text)
-
-
-def worker_entry(session: WorkerSession) -> dict[str, Any]:
-    """Return a worker as lists show it: every member that any SDK generation requires."""
-    info = session.info
-    active = len(session.executing)
-    return {
-        "id": session.worker_id,
-        "name": worker_name(session),
-        "description": info.description,
-        "version": info.version,
-        "namespace": session.namespace,
-        "runtime": info.runtime,
-        "os": info.os,
-        "pid": info.pid,
-        "isolation": info.isolation,
-        "ip_address": session.ip_address,
-        "status": "busy" if active else "available" if info.runtime else "connected",
-        "connected_at_ms": session.connected_at_ms,
-        "function_count": len(session.functions),
-        "functions": list(session.functions),
-        "active_invocations": active,
-        "internal": False,
-        "latest_metrics": None,
-    }
-
-
-def module_entry(name: str) -> dict[str, Any]:
-    """Return a module of the engine in the shape of a worker."""
-    return {
-        "id": name,
-        "name": name,
-        "description": None,
-        "version": None,
-        "namespace": DEFAULT_NAMESPACE,
-        "runtime": "engine",
-        "os": None,
-        "pid": None,
-        "isolation": "in-process",
-        "ip_address": None,
-        "status": "available",
-        "connected_at_ms": 0,
-        "function_count": 0,
-        "functions": [],
-        "active_invocations": 0,
-        "internal": True,
-        "latest_metrics": None,
-    }
-
-
-def worker_name(session: WorkerSession) -> str:
-    """Return a worker's name; an unnamed one goes by the service part of its first function."""
-    if session.name:
-        return session.name
-    first = next(iter(session.functions), None)
-    return session.worker_id if first is None else short_worker_name(first)
-
-
-def function_worker_name(function: Function) -> str:
-    """Return the name of the worker that serves a function, `engine` for built-ins."""
-    owner = function.serving.owner
-    if owner is None:
-        return "engine"
-    return owner.name or short_worker_name(function.id)
-
-
-def trigger_entry(binding: Binding) -> dict[str, Any]:
-    """Return a trigger in the shape of the old SDKs' list helpers."""
-    trigger = binding.trigger
-    entry: dict[str, Any] = {
-        "id": trigger.id,
-        "trigger_type": trigger.trigger_type,
-        "function_id": trigger.function_id,
-        "config": msgspec.Raw(trigger.config),
-    }
-    if trigger.metadata is not None:
-        entry["metadata"] = msgspec.Raw(trigger.metadata)
-    return entry
-
-
-def registered_trigger_entry(binding: Binding) -> dict[str, Any]:
-    """Return a trigger with its worker, state and a summary of its config."""
-    trigger = binding.trigger
-    return {
-        "id": trigger.id,
-        "trigger_type": trigger.trigger_type,
-        "function_id": trigger.function_id,
-        "worker_name": _trigger_worker(binding),
-        "config": msgspec.Raw(trigger.config),
-        "config_summary": trigger.config.decode(errors="replace")[:MAX_SUMMARY],
-        "state": binding.state.value,
-        "error": raw_or_none(binding.error),
-    }
-
-
-def _trigger_worker(binding: Binding) -> str | None:
-    owner = binding.trigger.owner
-    return None if owner is None else worker_name(owner)
-
-
-def trigger_type_entry(entry: TriggerTypeEntry) -> dict[str, Any]:
-    """Return a trigger type as the new lists show it."""
-    return {
-        "id": entry.id,
-        "namespace": entry.namespace,
-        "worker_name": _type_worker(entry),
-        "description": _type_description(entry),
-    }
-
-
-def _type_worker(entry: TriggerTypeEntry) -> str | None:
-    provider = entry.provider
-    if provider is None:
-        return None
-    return "engine" if provider.owner is None else worker_name(provider.owner)
-
-
-def _type_description(entry: TriggerTypeEntry) -> str:
-    return "" if entry.provider is None else entry.provider.description
-
-
-def _type_formats(entry: TriggerTypeEntry, config: str, payload: str) -> dict[str, Any]:
-    provider = entry.provider
-    if provider is None:
-        return {}
-    return {
-        config: raw_or_none(provider.trigger_request_format),
-        payload: raw_or_none(provider.call_request_format),
-    }
 
 
 def _means_triggers(call: Call) -> bool:
