@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 WRITE_SIZE: Final = 256 * 1024
 """Bytes handed to the kernel at once: many frames, yet few enough to see progress by."""
 
+EARLY_WRITE_SIZE: Final = 24 * 1024
+"""Queued bytes that leave before the tick ends: the peer may begin while we go on reading."""
+
 _PONGS_PER_WRITE: Final = 256
 """More pings than this within one tick are answered by the last pong alone (RFC 6455, 5.5.3)."""
 
@@ -40,6 +43,8 @@ _JOIN_FROM: Final = 16
 
 class DirectSocket(Outbox, Socket):
     """The writing side of a picows connection: frames of one tick leave in one system call.
+
+    More than EARLY_WRITE_SIZE of them leave in several, so that the peer can begin.
 
     Frames are written to the file descriptor itself, so that it is known at once how much
     the kernel took. What it did not take goes to the transport, and everything after it
@@ -114,7 +119,9 @@ class DirectSocket(Outbox, Socket):
             self._pending.append(medium_header(TEXT, 126, size) + frame)
         self.queued_messages = messages + 1
         self.queued_bytes += size
-        if not self._is_scheduled:
+        if self.queued_bytes >= EARLY_WRITE_SIZE and not self._is_blocked:
+            self.flush()
+        elif not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self.flush)
         return True
