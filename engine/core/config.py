@@ -75,7 +75,8 @@ class EngineConfig:
     Attributes:
         source: the file as the user named it, or `built-in default`.
         modules: in the order in which they start.
-        registration_namespace_grace_ms: how long a call waits for a namespace to be registered.
+        registration_namespace_grace_ms: accepted without effect: nothing is held back, and what
+            a worker registered before it named its namespace moves there.
     """
 
     source: str
@@ -96,7 +97,7 @@ class TopLevelOptions(ModuleConfig):
     registration_namespace_grace_ms: int = Field(
         default=5_000,
         ge=0,
-        description="how long a call waits for its namespace, in ms",
+        description="accepted without effect: registrations are never held back",
     )
 
 

@@ -34,7 +34,6 @@ class Engine:
     Attributes:
         config: what the YAML file says.
         data_dir: where everything durable lives; None for engines that keep nothing.
-        started_at: seconds since the epoch, 0 before the start.
     """
 
     def __init__(
@@ -47,7 +46,6 @@ class Engine:
         self.config = config
         self.data_dir = data_dir
         self.version = package.__version__
-        self.started_at = 0.0
         self.functions = FunctionRegistry()
         self.triggers = TriggerRegistry(journal)
         self.workers = WorkerRegistry()
@@ -162,7 +160,6 @@ class Engine:
         except BaseException:
             await self._stop_modules()
             raise
-        self.started_at = time.time()
 
     async def stop(self, grace_s: float) -> None:
         """Let running calls finish for up to `grace_s` seconds, then end everything."""

@@ -63,12 +63,6 @@ class TriggerRegistrationFailed(EngineError):
     code = "trigger_registration_failed"
 
 
-class UnregisterFailed(EngineError):
-    """A trigger cannot be removed by whoever asks."""
-
-    code = "unregister_failed"
-
-
 class StartError(EngineError):
     """The engine cannot start: a port is taken, a directory is not writable, another engine runs.
 
