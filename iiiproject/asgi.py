@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "iiiproject.settings")
@@ -67,8 +67,8 @@ def build_application(listeners: Mapping[int, Listener]) -> ASGIApp:
         apps_by_port[port, "http"] = app if is_http else _plain_http(listener.room)
         apps_by_port[port, "websocket"] = NO_WEBSOCKET if is_http else app
 
-    async def choose_room(scope: Scope, receive: Receive, send: Send) -> None:
-        await apps_by_port[scope["server"][1], scope["type"]](scope, receive, send)
+    def choose_room(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return apps_by_port[scope["server"][1], scope["type"]](scope, receive, send)
 
     return choose_room
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import engine as package
 from engine.core.functions import FunctionRegistration, FunctionRegistry, Handler
-from engine.core.invocations import InvocationRouter
+from engine.core.invocations import InvocationRouter, Reply
 from engine.core.listeners import Listener
 from engine.core.protocol import encode
 from engine.core.session import SERVICE_RESTART
@@ -130,6 +130,26 @@ class Engine:
             metadata=trigger.metadata or b"",
             namespace=trigger.namespace,
             sender_namespace=trigger.owner_namespace,
+        )
+
+    def fire_and_reply(
+        self,
+        trigger: Trigger,
+        data: bytes,
+        reply: Reply,
+        traceparent: str | None,
+        baggage: str | None,
+    ) -> None:
+        """Do what `fire` does, without a future; see `InvocationRouter.call` for `reply`."""
+        self.invocations.call(
+            trigger.function_id,
+            data,
+            reply,
+            traceparent,
+            baggage,
+            trigger.metadata or b"",
+            trigger.namespace,
+            trigger.owner_namespace,
         )
 
     def health(self) -> dict[str, Any]:

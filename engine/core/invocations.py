@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -53,7 +54,7 @@ class Invocation(msgspec.Struct, gc=False, eq=False):
         id: the id of the hop to the callee, new for every call.
         caller: None if nobody waits (void).
         reply_to: what the caller needs to know its call again: a worker's id as JSON text, the
-            engine's future.
+            engine's `Reply`.
         function: what was called, by the spelling that the caller used.
         callee: who works on it; None for built-ins.
         traceparent: the caller's trace context, handed back if the callee has none.
@@ -87,8 +88,12 @@ class Invocation(msgspec.Struct, gc=False, eq=False):
         self.finish(ERROR, protocol.encode_error(code, message))
 
 
+Reply: TypeAlias = Callable[[bytes, "bytes | msgspec.Raw"], None]
+"""Takes the outcome of a call by the engine: RESULT or ERROR, and JSON text; it must not raise."""
+
+
 class EngineCaller:
-    """The engine as a caller: HTTP requests, conditions, schedules wait on futures."""
+    """The engine as a caller: each of its calls has a `Reply` that takes the outcome."""
 
     def __init__(self) -> None:
         self.calling: set[Invocation] = set()
@@ -101,14 +106,18 @@ class EngineCaller:
         traceparent: str | None,
         baggage: str | None,
     ) -> None:
-        """Resolve the future of the call, unless whoever waited has given up."""
-        future: asyncio.Future[bytes | None] = invocation.reply_to
-        if future.done():
-            return
-        if kind is RESULT:
-            future.set_result(bytes(value) or None)
-        else:
-            future.set_exception(invocation_failed(bytes(value)))
+        """Hand the outcome over."""
+        invocation.reply_to(kind, value)
+
+
+def _resolve(future: asyncio.Future[bytes | None], kind: bytes, value: bytes | msgspec.Raw) -> None:
+    """Give the outcome of a call to its future, unless whoever waited has given up."""
+    if future.done():
+        return
+    if kind is RESULT:
+        future.set_result(bytes(value) or None)
+    else:
+        future.set_exception(invocation_failed(bytes(value)))
 
 
 def invocation_failed(error: bytes) -> InvocationFailed:
@@ -146,16 +155,7 @@ class InvocationRouter:
         namespace: str | None = None,
         sender_namespace: str = DEFAULT_NAMESPACE,
     ) -> asyncio.Future[bytes | None]:
-        """Call a function in the engine's own name.
-
-        Args:
-            function_id: any spelling.
-            data: the payload as JSON text.
-            traceparent: trace context to hand on.
-            baggage: trace baggage to hand on.
-            metadata: side data as JSON text; empty for none.
-            namespace: where the function lives; None: the sender's namespace, then `default`.
-            sender_namespace: the namespace that speaks, that of a trigger's owner.
+        """Call a function in the engine's own name; see `call` for the arguments.
 
         Returns:
             A future of the result as JSON text, None for success without a value. It fails with
@@ -165,12 +165,49 @@ class InvocationRouter:
             # Asking asyncio for it costs a system call each time, up to Python 3.11.
             self._loop = asyncio.get_running_loop()
         future: asyncio.Future[bytes | None] = self._loop.create_future()
-        function = self._functions.resolve(function_id, namespace, sender_namespace)
-        if function is None:
-            future.set_exception(InvocationFailed(*not_found(function_id, namespace)))
-        else:
-            self.start(function, data, None, self._engine, future, traceparent, baggage, metadata)
+        self.call(
+            function_id,
+            data,
+            partial(_resolve, future),
+            traceparent,
+            baggage,
+            metadata,
+            namespace,
+            sender_namespace,
+        )
         return future
+
+    def call(
+        self,
+        function_id: str,
+        data: bytes,
+        reply: Reply,
+        traceparent: str | None = None,
+        baggage: str | None = None,
+        metadata: bytes = b"",
+        namespace: str | None = None,
+        sender_namespace: str = DEFAULT_NAMESPACE,
+    ) -> None:
+        """Call a function in the engine's own name, without a future.
+
+        Args:
+            function_id: any spelling.
+            data: the payload as JSON text.
+            reply: takes the outcome, exactly once, perhaps before this returns.
+            traceparent: trace context to hand on.
+            baggage: trace baggage to hand on.
+            metadata: side data as JSON text; empty for none.
+            namespace: where the function lives; None: the sender's namespace, then `default`.
+            sender_namespace: the namespace that speaks, that of a trigger's owner.
+        """
+        if namespace is None and sender_namespace is DEFAULT_NAMESPACE:
+            function = self._functions.default.get(function_id)
+        else:
+            function = self._functions.resolve(function_id, namespace, sender_namespace)
+        if function is None:
+            reply(ERROR, protocol.encode_error(*not_found(function_id, namespace)))
+        else:
+            self.start(function, data, None, self._engine, reply, traceparent, baggage, metadata)
 
     def start(
         self,

@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+EXCHANGE: Final = "iii.exchange"
+"""The ASGI extension of servers that take a whole response at once: an `Exchange` in the scope."""
+
+
+class Exchange(Protocol):
+    """One HTTP request and its response, without a message for each part of them."""
+
+    def whole_body(self) -> bytes | None:
+        """Return the request's body if all of it has come, else None."""
+
+    def respond(
+        self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+    ) -> Awaitable[None] | None:
+        """Send the response in one write, instead of through `send`.
+
+        Args:
+            status: 100 to 999.
+            headers: valid ones, names in lower case; `content-length` among them unless the
+                response has no body by its status.
+            body: empty for HEAD.
+
+        Returns:
+            What to wait for if the client must take earlier responses first, else None.
+        """
+
+
+class _Taken:
+    """An awaitable that is over."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+TAKEN: Final[Awaitable[None]] = _Taken()
+"""What an application returns that will respond through the exchange: no task is needed."""
 
 
 @dataclass(frozen=True, slots=True)

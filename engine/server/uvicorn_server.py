@@ -9,12 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from engine.server.base import BACKLOG, SERVICE_RESTART, BoundListener, Server
-from engine.server.head_and_body import HeadAndBody
+from engine.server.http_connection import KEEP_ALIVE_S, HttpConnection
 from engine.server.socket import ABORT_EXTENSION
 
 if TYPE_CHECKING:
@@ -24,94 +23,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Handlers may answer any status of three digits; uvicorn knows those below 600 only.
-STATUS_LINE.update({code: b"HTTP/1.1 %d \r\n" % code for code in range(600, 1000)})
-
 MAX_MESSAGE_SIZE: Final = 64 * 1024 * 1024
-
-KEEP_ALIVE_S: Final = 75
-"""How long an idle HTTP connection is kept: longer than the usual client or proxy does."""
 
 GRACE_S: Final = 5.0
 """How long requests in progress may take when the server closes."""
-
-_TIMEOUT_RESPONSE: Final = (
-    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\n"
-    b"content-length: 32\r\nconnection: close\r\n\r\nThe request head took too long.\n"
-)
-
-
-class HttpConnection(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with a timer for a request head that does not end.
-
-    Args:
-        head_timeout_s: how long a client may take for it, from the connection on or, on a
-            connection that is kept, from the head's first byte on.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-        *,
-        head_timeout_s: float,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self._head_timeout_s = head_timeout_s
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._is_head_open = True
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the timer of the first head."""
-        super().connection_made(cast("Any", HeadAndBody(transport, self.loop)))
-        self._head_timer = self.loop.call_later(self._head_timeout_s, self._head_too_slow)
-
-    def data_received(self, data: bytes) -> None:
-        """Parse, then see whether a head is still unfinished."""
-        super().data_received(data)
-        if self._is_head_open:
-            if self._head_timer is None and not self.transport.is_closing():
-                self._head_timer = self.loop.call_later(self._head_timeout_s, self._head_too_slow)
-        elif self._head_timer is not None:
-            self._stop_head_timer()
-
-    def on_message_begin(self) -> None:
-        """Note that a head has begun."""
-        self._is_head_open = True
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """Note that the head is complete."""
-        self._is_head_open = False
-        super().on_headers_complete()
-
-    def handle_websocket_upgrade(self) -> None:
-        """Hand the connection over to the WebSocket protocol, which writes to the transport."""
-        self.transport = cast("HeadAndBody", self.transport).transport
-        super().handle_websocket_upgrade()
-
-    def on_response_complete(self) -> None:
-        """Note that the next thing written begins a response."""
-        cast("HeadAndBody", self.transport).response_begins()
-        super().on_response_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timer."""
-        self._stop_head_timer()
-        super().connection_lost(exc)
-
-    def _head_too_slow(self) -> None:
-        self._head_timer = None
-        if not self.transport.is_closing():
-            self.transport.write(_TIMEOUT_RESPONSE)
-            self.transport.close()
-
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
 
 
 class WebSocketConnection(WebSocketsSansIOProtocol):

@@ -1,14 +1,18 @@
 """The ASGI application of the HTTP port: finds the route of a request and sends the answer.
 
 Django has no part in it: a request costs some microseconds besides the call of its function.
+Where the server offers an `Exchange` and nothing has to be waited for before the handler is
+called, it costs no task either.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
+from functools import partial
 from typing import Final
 
-from engine.core.listeners import Receive, Scope, Send
+from engine.core.listeners import EXCHANGE, TAKEN, Exchange, Receive, Scope, Send
 from engine.core.protocol import encode
 from engine.core.triggers import Trigger
 from engine.modules.api.config import RestApiConfig
@@ -16,13 +20,12 @@ from engine.modules.api.cors import Cors, is_preflight, joined
 from engine.modules.api.errors import (
     CallFailed,
     ClientGone,
-    HttpError,
+    Headers,
     Response,
-    internal_error,
     json_response,
     method_not_allowed,
-    new_error_id,
     not_found,
+    response_to,
 )
 from engine.modules.api.path import PathPattern
 from engine.modules.api.pipeline import FunctionCaller, Pipeline
@@ -45,24 +48,54 @@ class HttpApplication:
         self._fallback = _fallback_route(config.not_found_function)
         routes.add(BuiltinRoute("GET", PathPattern.parse(HEALTH_PATH), self._health))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
         request = Request(scope)
+        exchange: Exchange | None = scope.get("extensions", _NO_EXTENSIONS).get(EXCHANGE)
+        if exchange is not None:
+            try:
+                if self._begin(request, exchange):
+                    return TAKEN
+            except Exception as error:
+                self._finish(request, exchange, error)
+                return TAKEN
+        return self._serve(request, receive, send, exchange)
+
+    def close(self) -> None:
+        """Release what the application holds of the event loop."""
+        self._pipeline.close()
+
+    def _begin(self, request: Request, exchange: Exchange) -> bool:
+        """Call the handler at once, if the request needs nothing else; False: it does."""
+        found = self._routes.find(request.path.removeprefix("/"))
+        if found is None or request.method == "OPTIONS":
+            return False
+        leaf, values = found
+        route = leaf.serving.get(request.method)
+        return isinstance(route, FunctionRoute) and self._pipeline.begin(
+            request, exchange, route, values, partial(self._finish, request, exchange)
+        )
+
+    def _finish(self, request: Request, exchange: Exchange, outcome: Response | Exception) -> None:
+        response = response_to(outcome) if isinstance(outcome, Exception) else outcome
+        headers, body = self._content(request, response)
+        exchange.respond(response.status, headers, body)
+
+    async def _serve(
+        self, request: Request, receive: Receive, send: Send, exchange: Exchange | None
+    ) -> None:
         try:
             response = await self._respond(request, receive)
         except ClientGone:
             return
-        except HttpError as error:
-            response = error.response()
-        except CallFailed as error:
-            response = _report(error)
-        except Exception:
-            error_id = new_error_id()
-            logger.exception("HTTP request failed in the engine", extra={"error_id": error_id})
-            response = internal_error(error_id)
-        cors = self._cors.headers(request.fields.get("origin"))
-        headers = joined(response.headers, cors)
-        body = b"" if request.method == "HEAD" else response.body
+        except Exception as error:
+            response = response_to(error)
+        headers, body = self._content(request, response)
+        if exchange is not None:
+            waiting = exchange.respond(response.status, headers, body)
+            if waiting is not None:
+                await waiting
+            return
         try:
             await send(
                 {"type": "http.response.start", "status": response.status, "headers": headers}
@@ -71,9 +104,11 @@ class HttpApplication:
         except OSError:
             logger.debug("client left before its answer")
 
-    def close(self) -> None:
-        """Release what the application holds of the event loop."""
-        self._pipeline.close()
+    def _content(self, request: Request, response: Response) -> tuple[Headers, bytes]:
+        """Return all headers of a response, and its body."""
+        cors = self._cors.headers(request.fields.get("origin"))
+        body = b"" if request.method == "HEAD" else response.body
+        return joined(response.headers, cors), body
 
     async def _respond(self, request: Request, receive: Receive) -> Response:
         found = self._routes.find(request.path.removeprefix("/"))
@@ -112,6 +147,9 @@ class HttpApplication:
         return encode(self._engine.health())
 
 
+_NO_EXTENSIONS: Final[dict[str, Exchange]] = {}
+
+
 def _fallback_route(function_id: str | None) -> FunctionRoute | None:
     if function_id is None:
         return None
@@ -119,17 +157,3 @@ def _fallback_route(function_id: str | None) -> FunctionRoute | None:
     route = FunctionRoute("GET", PathPattern.parse(""), trigger)
     route.described = b',"path":"","trigger":null'
     return route
-
-
-def _report(error: CallFailed) -> Response:
-    error_id = new_error_id()
-    logger.error(
-        "HTTP request failed: %s",
-        error.message,
-        extra={
-            "error_id": error_id,
-            "function_id": error.function_id,
-            "error_code": error.error_code,
-        },
-    )
-    return internal_error(error_id, error.public_message)

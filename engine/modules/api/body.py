@@ -85,6 +85,11 @@ def json_body(body: bytes) -> bytes:
     return body
 
 
+def as_json(content_type: str, body: bytes) -> bytes:
+    """Return a body of a content type that is read at all as JSON text."""
+    return json_body(body) if is_json(content_type) else parsed_body(content_type, body)
+
+
 def parsed_body(content_type: str, body: bytes) -> bytes:
     """Return a form as a JSON object of strings, text as a JSON string; both are UTF-8."""
     text = body.decode("utf-8", "replace")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable
-from typing import Any, Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from engine.core.errors import InvocationFailed
 from engine.modules.api.errors import HttpError
@@ -20,18 +20,39 @@ class CallTimedOut(Exception):
     """What was waited for did not come in time; it has been cancelled."""
 
 
-class Deadlines:
-    """One time limit for many futures at the cost of one timer.
+class Cancellable(Protocol):
+    """What can be ended from outside: a future, a task, the call of a handler."""
 
-    All wait equally long, so they expire in the order in which they came: the timer runs to the
-    oldest one's end, and a future that is done in time costs two dict operations. (A timer for
+    def cancel(self) -> object:
+        """End it."""
+
+
+class Deadlines:
+    """One time limit for many calls at the cost of one timer.
+
+    All may take equally long, so they expire in the order in which they came: the timer runs to
+    the oldest one's end, and a call that ends in time costs two dict operations. (A timer for
     each, or `asyncio.timeout`, costs several times as much.)
     """
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
-        self._ends: dict[asyncio.Future[Any], float] = {}
+        self._ends: dict[Cancellable, float] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def watch(self, call: Cancellable) -> None:
+        """Cancel a call unless `is_met` is asked in time."""
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        self._ends[call] = loop.time() + self.timeout_s
+        if self._timer is None:
+            self._timer = loop.call_later(self.timeout_s, self._expire, loop)
+
+    def is_met(self, call: Cancellable) -> bool:
+        """Say that a call has ended; return False if it had been cancelled before."""
+        return self._ends.pop(call, None) is not None
 
     async def wait(self, future: asyncio.Future[T]) -> T:
         """Wait for a future, but not too long.
@@ -42,7 +63,7 @@ class Deadlines:
         """
         if future.done():
             return future.result()
-        self._watch(future)
+        self.watch(future)
         try:
             return await future
         except asyncio.CancelledError:
@@ -64,7 +85,7 @@ class Deadlines:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a time limit needs a task")
-        self._watch(task)
+        self.watch(task)
         try:
             return await awaitable
         except asyncio.CancelledError:
@@ -80,24 +101,18 @@ class Deadlines:
             self._timer.cancel()
             self._timer = None
 
-    def _watch(self, future: asyncio.Future[Any]) -> None:
-        loop = future.get_loop()
-        self._ends[future] = loop.time() + self.timeout_s
-        if self._timer is None:
-            self._timer = loop.call_later(self.timeout_s, self._expire, loop)
-
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
-        expired: list[asyncio.Future[Any]] = []
+        expired: list[Cancellable] = []
         self._timer = None
-        for future, end in self._ends.items():
+        for call, end in self._ends.items():
             if end > now:
                 self._timer = loop.call_later(max(end - now, RESOLUTION_S), self._expire, loop)
                 break
-            expired.append(future)
-        for future in expired:
-            del self._ends[future]
-            future.cancel()
+            expired.append(call)
+        for call in expired:
+            del self._ends[call]
+            call.cancel()
 
 
 class Slots:

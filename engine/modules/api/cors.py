@@ -61,7 +61,10 @@ def is_preflight(fields: dict[str, str]) -> bool:
 
 def joined(own: Headers, cors: Headers) -> Headers:
     """Put the engine's cross-origin headers in place of those that a function set itself."""
-    if not any(name.startswith(b"access-control-") for name, _ in own):
+    for name, _ in own:
+        if name.startswith(b"access-control-"):
+            break
+    else:
         return own + cors
     names = {name for name, _ in cors}
     return [each for each in own if each[0] not in names or each[0] == b"vary"] + cors

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from typing import Final, NamedTuple, TypeAlias
 
 from engine.core.errors import EngineError, InvocationFailed
 from engine.core.protocol import encode
+
+logger = logging.getLogger(__name__)
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -92,6 +95,28 @@ def new_error_id() -> str:
 def internal_error(error_id: str, message: str = "internal server error") -> Response:
     """Return the answer to a failure whose reason is in the log, under the error id."""
     return json_response(500, encode({"error": message, "error_id": error_id}))
+
+
+def response_to(error: Exception) -> Response:
+    """Return the answer to a failed request; what the client may not read is logged."""
+    if isinstance(error, HttpError):
+        return error.response()
+    error_id = new_error_id()
+    if not isinstance(error, CallFailed):
+        logger.error(
+            "HTTP request failed in the engine", exc_info=error, extra={"error_id": error_id}
+        )
+        return internal_error(error_id)
+    logger.error(
+        "HTTP request failed: %s",
+        error.message,
+        extra={
+            "error_id": error_id,
+            "function_id": error.function_id,
+            "error_code": error.error_code,
+        },
+    )
+    return internal_error(error_id, error.public_message)
 
 
 def not_found() -> HttpError:

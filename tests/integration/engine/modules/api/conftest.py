@@ -19,10 +19,10 @@ Start: TypeAlias = Callable[..., Awaitable["Setting"]]
 class Setting:
     """A running engine, its HTTP client and a connected worker."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, has_exchange: bool) -> None:
         self.engine = engine
         module = next(each for each in engine.modules if isinstance(each, RestApiModule))
-        self.client = Client(module.app)
+        self.client = Client(module.app, has_exchange=has_exchange)
         self.worker = self.connect()
 
     def connect(self) -> HttpWorker:
@@ -30,8 +30,14 @@ class Setting:
         return HttpWorker(self.engine)
 
 
+@pytest.fixture(params=[False, True], ids=["asgi", "exchange"])
+def has_exchange(request: pytest.FixtureRequest) -> bool:
+    """Both ways in which a server takes an answer."""
+    return bool(request.param)
+
+
 @pytest.fixture
-async def start() -> AsyncIterator[Start]:
+async def start(has_exchange: bool) -> AsyncIterator[Start]:
     """Start an engine with these options of the HTTP module."""
     running: list[Engine] = []
 
@@ -39,7 +45,7 @@ async def start() -> AsyncIterator[Start]:
         engine = make_engine((WorkerModule, {}), (RestApiModule, options))
         await engine.start()
         running.append(engine)
-        return Setting(engine)
+        return Setting(engine, has_exchange)
 
     yield start
     for engine in running:

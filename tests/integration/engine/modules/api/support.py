@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote
 
 from engine.core.engine import Engine
-from engine.core.listeners import ASGIApp, Message, Scope
+from engine.core.listeners import EXCHANGE, ASGIApp, Message, Scope
 from engine.core.protocol import Outgoing
 from tests.fakes import FakeOutbox, FakeWorker
 
@@ -47,11 +47,35 @@ class Answer:
         return [value for each, value in self.raw_headers if each == name]
 
 
-class Client:
-    """Speaks to an ASGI application as a server would."""
+class FakeExchange:
+    """Takes one whole response, as servers with exchanges do."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, body: bytes | None) -> None:
+        self._body = body
+        self.response: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def whole_body(self) -> bytes | None:
+        return self._body
+
+    def respond(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        self.response.set_result(Answer(status, decoded(headers), body))
+
+
+def decoded(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name.decode(), value.decode()) for name, value in headers)
+
+
+class Client:
+    """Speaks to an ASGI application as a server would.
+
+    Args:
+        app: the application.
+        has_exchange: offer an `Exchange`, as picows and uvicorn do and daphne does not.
+    """
+
+    def __init__(self, app: ASGIApp, *, has_exchange: bool = False) -> None:
         self.app = app
+        self._has_exchange = has_exchange
 
     async def get(self, target: str, headers: Mapping[str, str] | None = None) -> Answer:
         return await self.request("GET", target, headers)
@@ -83,14 +107,23 @@ class Client:
         async def send(message: Message) -> None:
             sent.append(message)
 
+        asked = scope(method, target, headers or {})
+        if self._has_exchange:
+            has_more = (
+                leaves or len(parts) > 1 or (not parts and "content-length" in (headers or ()))
+            )
+            exchange = FakeExchange(None if has_more else b"".join(parts))
+            asked["extensions"] = {EXCHANGE: exchange}
+            async with asyncio.timeout(LIMIT_S):
+                await self.app(asked, receive, send)
+                return Answer(0, (), b"") if leaves else await exchange.response
         async with asyncio.timeout(LIMIT_S):
-            await self.app(scope(method, target, headers or {}), receive, send)
+            await self.app(asked, receive, send)
         if leaves and not sent:
             return Answer(0, (), b"")
         start, body = sent
         assert (start["type"], body["type"]) == ("http.response.start", "http.response.body")
-        raw_headers = tuple((name.decode(), value.decode()) for name, value in start["headers"])
-        return Answer(start["status"], raw_headers, body["body"])
+        return Answer(start["status"], decoded(start["headers"]), body["body"])
 
 
 def scope(method: str, target: str, headers: Mapping[str, str]) -> Scope:

@@ -1,0 +1,275 @@
+"""Whole responses on the HTTP port: without a task, in order, and bounded by the client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from engine.core.listeners import EXCHANGE, TAKEN, Exchange, Receive, Scope, Send
+from engine.server import http_connection
+from tests.integration.engine.server.applications import eventually
+from tests.integration.engine.server.conftest import Running, Serve
+from tests.integration.engine.server.wire import Peer
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SERVERS = ("picows", "uvicorn")
+TEXT = (b"content-type", b"text/plain")
+
+
+@pytest.fixture(params=SERVERS)
+def name(request: pytest.FixtureRequest) -> str:
+    """The servers that offer exchanges; daphne does not."""
+    return str(request.param)
+
+
+class Application:
+    """Keeps every exchange for the test; answers each at once if it is told how."""
+
+    def __init__(self, answer: Callable[[str, Exchange], None] | None = None) -> None:
+        self.exchanges: list[Exchange] = []
+        self.paths: list[str] = []
+        self._answer = answer
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        exchange: Exchange = scope["extensions"][EXCHANGE]
+        self.exchanges.append(exchange)
+        self.paths.append(scope["path"])
+        if self._answer is not None:
+            self._answer(scope["path"], exchange)
+        return TAKEN
+
+    async def exchange(self, index: int = 0) -> Exchange:
+        """Return an exchange once its request has come."""
+        await eventually(lambda: len(self.exchanges) > index, "the request has come")
+        return self.exchanges[index]
+
+
+def respond(
+    exchange: Exchange, body: bytes, *headers: tuple[bytes, bytes], status: int = 200
+) -> None:
+    length = (b"content-length", b"%d" % len(body))
+    assert exchange.respond(status, [TEXT, length, *headers], body) is None
+
+
+def echo(path: str, exchange: Exchange) -> None:
+    respond(exchange, path.encode())
+
+
+def get(path: str, *lines: str) -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: a", *lines, "", ""]).encode()
+
+
+async def dial(running: Running) -> Peer:
+    return await running.dial(running.http_port)
+
+
+async def test_a_response_arrives_whole_and_the_connection_lives_on(
+    serve: Serve, name: str
+) -> None:
+    peer = await dial(await serve(Application(echo), name))
+    for path in ("/one", "/two"):
+        peer.write(get(path))
+        answer = await peer.read_answer()
+        assert (answer.status, answer.body) == (200, path.encode())
+        assert answer.headers == {
+            "content-type": "text/plain",
+            "content-length": str(len(path)),
+        }
+
+
+async def test_a_response_may_come_later(serve: Serve, name: str) -> None:
+    application = Application()
+    peer = await dial(await serve(application, name))
+    peer.write(get("/"))
+
+    respond(await application.exchange(), b"later", status=201)
+
+    answer = await peer.read_answer()
+    assert (answer.status, answer.body) == (201, b"later")
+
+
+async def test_pipelined_requests_are_answered_one_after_the_other(serve: Serve, name: str) -> None:
+    application = Application()
+    peer = await dial(await serve(application, name))
+    peer.write(get("/1"), get("/2"), get("/3"))
+    for number in range(3):
+        exchange = await application.exchange(number)
+        assert len(application.exchanges) == number + 1, "the next one waits for its turn"
+        respond(exchange, b"%d" % number)
+        assert (await peer.read_answer()).body == b"%d" % number
+    assert application.paths == ["/1", "/2", "/3"]
+
+
+async def test_thousands_of_pipelined_requests_do_not_nest(serve: Serve, name: str) -> None:
+    peer = await dial(await serve(Application(echo), name))
+    count = 3000
+    peer.write(*(get(f"/{number}") for number in range(count)))
+    for number in range(count):
+        assert (await peer.read_answer()).body == b"/%d" % number
+
+
+async def test_a_body_that_came_with_the_head_is_there_at_once(serve: Serve, name: str) -> None:
+    bodies: list[bytes | None] = []
+
+    def answer(_: str, exchange: Exchange) -> None:
+        bodies.append(exchange.whole_body())
+        respond(exchange, b"")
+
+    peer = await dial(await serve(Application(answer), name))
+    peer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345")
+    await peer.read_answer()
+    peer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12")
+    await peer.read_answer()
+    assert bodies == [b"12345", None]
+
+
+async def test_an_asgi_application_may_wait_for_the_rest_of_a_body(serve: Serve, name: str) -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange: Exchange = scope["extensions"][EXCHANGE]
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            body += message["body"]
+            more = message["more_body"]
+        respond(exchange, body)
+
+    peer = await dial(await serve(application, name))
+    peer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n123")
+    peer.write(b"456")
+    assert (await peer.read_answer()).body == b"123456"
+    peer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab")
+    assert (await peer.read_answer()).body == b"ab"
+
+
+@pytest.mark.parametrize(
+    ("request_head", "headers"),
+    [
+        (get("/", "Connection: close"), ()),
+        (get("/"), ((b"connection", b"close"),)),
+        (b"GET / HTTP/1.0\r\nHost: a\r\n\r\n", ()),
+    ],
+)
+async def test_who_asks_for_the_end_of_the_connection_gets_it(
+    serve: Serve, name: str, request_head: bytes, headers: tuple[tuple[bytes, bytes], ...]
+) -> None:
+    def answer(_: str, exchange: Exchange) -> None:
+        respond(exchange, b"bye", *headers)
+
+    peer = await dial(await serve(Application(answer), name))
+    peer.write(request_head)
+    answered = await peer.read_answer()
+    assert (answered.body, answered.headers["connection"]) == (b"bye", "close")
+    await peer.read_end()
+
+
+async def test_a_client_that_has_left_gets_nothing_and_nothing_breaks(
+    serve: Serve, name: str
+) -> None:
+    application = Application()
+    running = await serve(application, name)
+    peer = await dial(running)
+    peer.write(get("/"))
+    exchange = await application.exchange()
+    peer.abort()
+    await eventually(lambda: getattr(exchange, "disconnected", False), "the server has noticed")
+
+    respond(exchange, b"too late")
+
+    after = await dial(running)
+    after.write(get("/"))
+    respond(await application.exchange(1), b"fine")
+    assert (await after.read_answer()).body == b"fine"
+
+
+async def test_an_application_that_raises_at_once_is_a_500(
+    serve: Serve, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(_: str, exchange: Exchange) -> None:
+        raise RuntimeError("asked for")
+
+    peer = await dial(await serve(Application(answer), name))
+    peer.write(get("/"))
+    assert (await peer.read_answer()).status == 500
+    assert "asked for" in caplog.text
+
+
+async def test_a_client_that_does_not_read_is_sent_no_more_than_a_buffer(
+    serve: Serve, name: str
+) -> None:
+    body = bytes(1024 * 1024)
+    waiting: list[Awaitable[None]] = []
+
+    def answer(_: str, exchange: Exchange) -> None:
+        headers = [TEXT, (b"content-length", b"%d" % len(body))]
+        held = exchange.respond(200, headers, body)
+        if held is not None:
+            waiting.append(held)
+
+    application = Application(answer)
+    running = await serve(application, name)
+    peer = await Peer.dial(running.http_port, receive_buffer=4096)
+    running.peers.append(peer)
+    count = 64
+    peer.write(*(get("/") for _ in range(count)))
+
+    await eventually(lambda: waiting, "a response waits for the client")
+    asked = len(application.exchanges)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert len(application.exchanges) == asked < count
+
+    for _ in range(count):
+        assert (await peer.read_answer()).body == body
+
+
+async def test_an_idle_connection_is_closed_but_not_one_that_was_busy(
+    serve: Serve, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_connection, "KEEP_ALIVE_S", 0.3)
+    application = Application()
+    peer = await dial(await serve(application, name))
+    loop = asyncio.get_running_loop()
+    peer.write(get("/"))
+    respond(await application.exchange(), b"first")
+    await peer.read_answer()
+    peer.write(get("/"))
+    exchange = await application.exchange(1)
+    begun = loop.time()
+    await eventually(lambda: loop.time() > begun + 0.5, "the request takes longer than idling may")
+    respond(exchange, b"second")
+    assert (await peer.read_answer()).body == b"second"
+
+    answered = loop.time()
+    await peer.read_end()
+    assert loop.time() - answered >= 0.25
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "raw_path", "query"),
+    [
+        ("/a%20b/c?x=1&y", "/a b/c", b"/a%20b/c", b"x=1&y"),
+        ("/", "/", b"/", b""),
+        ("/a#b?c", "/a", b"/a", b""),
+        ("http://a:1/p?q=1", "/p", b"/p", b"q=1"),
+        ("//double?", "//double", b"//double", b""),
+    ],
+)
+async def test_targets_are_parted_as_uvicorn_does(
+    serve: Serve, name: str, target: str, path: str, raw_path: bytes, query: bytes
+) -> None:
+    scopes: list[Scope] = []
+
+    def application(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        scopes.append(scope)
+        respond(scope["extensions"][EXCHANGE], b"")
+        return TAKEN
+
+    peer = await dial(await serve(application, name))
+    peer.write(get(target))
+    await peer.read_answer()
+    scope = scopes[0]
+    assert (scope["path"], scope["raw_path"], scope["query_string"]) == (path, raw_path, query)
