@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, cast
@@ -55,6 +56,9 @@ _PING: Final = WSMsgType.PING
 _PONG: Final = WSMsgType.PONG
 _CLOSE: Final = WSMsgType.CLOSE
 
+BURST_FROM: Final = READ_BUFFER_SIZE // 2
+"""Bytes behind a frame in the read buffer that say that much comes at once."""
+
 _DISCARDED: Final = memoryview(bytearray(READ_SIZE))
 """Where everything goes that peers send after they have been cut."""
 
@@ -101,6 +105,10 @@ class Connection(WSListener, asyncio.BufferedProtocol):
     `ParserTransport`. So it all leaves in order, and a parser whose buffer has grown can be
     replaced by a new one.
 
+    While little comes at once, the transport calls the parser without us in between (a sixth of
+    a call's cost among a thousand workers). A burst or a large message, which makes the buffer
+    grow, changes that: then each read is bounded, until the buffer has been given back.
+
     Args:
         shared: what it has in common with the others.
         handshake_timeout_s: how long the request head may take.
@@ -109,10 +117,11 @@ class Connection(WSListener, asyncio.BufferedProtocol):
     __slots__ = (
         "_bridge",
         "_close_sent",
-        "_failure",
         "_frame",
         "_handshake_timeout_s",
+        "_has_complained",
         "_is_answered",
+        "_is_direct",
         "_is_handshake_done",
         "_is_outbox_full",
         "_is_reading",
@@ -122,6 +131,8 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         "_partial_is_text",
         "_shared",
         "_timer",
+        "buffer_updated",
+        "get_buffer",
         "inbox",
         "socket",
         "transport",
@@ -136,13 +147,15 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         self._handshake_timeout_s = handshake_timeout_s
         self._loop = asyncio.get_running_loop()
         self._parser: Parser | None = None
+        self._is_direct = False
+        self._read_through(self._next_buffer, self._parse)
         self._timer: asyncio.TimerHandle | None = None
         self._is_answered = False
         self._is_handshake_done = False
         self._is_outbox_full = False
         self._is_reading = True
         self._close_sent = False
-        self._failure: bytes | None = None
+        self._has_complained = False
         self._frame: WSFrame | None = None
         self._partial: bytearray | None = None
         self._partial_is_text = False
@@ -159,7 +172,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         self._parser = new_parser(self._decide, ParserTransport(self))
         self._timer = self._loop.call_later(self._handshake_timeout_s, self._handshake_too_slow)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
+    def _next_buffer(self, sizehint: int) -> memoryview:
         """Return the parser's free room, without more than it can take and not grow."""
         if self._parser is None:
             return _DISCARDED
@@ -168,7 +181,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
             return buffer[:READ_SIZE]
         return buffer
 
-    def buffer_updated(self, nbytes: int) -> None:
+    def _parse(self, nbytes: int) -> None:
         """Have the parser handle what was read."""
         if self._parser is None:
             return
@@ -176,10 +189,31 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         self._parser.buffer_updated(nbytes)
         if nbytes >= GROWN_FROM:
             self._shared.grown.note(self)
-        if self._failure is not None:
-            # Only now, since picows looks one frame ahead: the good ones before it are handled.
-            code, reason = read_close(self._failure[2:])
-            self.fail(code or PROTOCOL_ERROR, reason)
+
+    def _read_through(
+        self, get_buffer: Callable[[int], memoryview], buffer_updated: Callable[[int], None]
+    ) -> None:
+        """Choose what the transport calls; it asks for both when its protocol is set."""
+        self.get_buffer = get_buffer  # type: ignore[method-assign, assignment]
+        self.buffer_updated = buffer_updated  # type: ignore[method-assign, assignment]
+
+    def _read_directly(self) -> None:
+        """Let the transport call the parser."""
+        assert self._parser is not None
+        self._is_direct = True
+        self._read_through(self._parser.get_buffer, self._parser.buffer_updated)
+        self.transport.set_protocol(self)
+
+    def _read_watchfully(self) -> None:
+        """Stand between the transport and the parser, or what is left of it."""
+        if self._is_direct:
+            self._is_direct = False
+            self._read_through(self._next_buffer, self._parse)
+            self.transport.set_protocol(self)
+
+    def _drop_parser(self) -> None:
+        self._parser = None
+        self._read_watchfully()
 
     def eof_received(self) -> bool:
         """Write what is queued, then let the transport close: half a WebSocket is none."""
@@ -202,6 +236,8 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         self._parser = None
         self._frame = None
         self._bridge = None
+        # They are bound to us or to the parser, which knows us: cycles otherwise.
+        del self.get_buffer, self.buffer_updated
 
     # What picows calls.
 
@@ -214,8 +250,14 @@ class Connection(WSListener, asyncio.BufferedProtocol):
                 self.socket.queue_answer(data)
             else:
                 self.transport.write(data)
-        elif self._failure is None:
-            self._failure = data
+        elif not self._has_complained:
+            # Only in a moment, since picows looks one frame ahead: the good ones come first.
+            self._has_complained = True
+            self._loop.call_soon(self._fail_as_told, data)
+
+    def _fail_as_told(self, complaint: bytes) -> None:
+        code, reason = read_close(complaint[2:])
+        self.fail(code or PROTOCOL_ERROR, reason)
 
     def parser_closed(self) -> None:
         """End a connection whose handshake failed."""
@@ -235,6 +277,8 @@ class Connection(WSListener, asyncio.BufferedProtocol):
             self._is_handshake_done = True
             if not self._close_sent:
                 self._stop_timer()
+            if self._parser is not None:
+                self._read_directly()
             self.socket.handshake_done()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -255,12 +299,20 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         if not payload.isascii() and not _is_utf8(payload):
             self.fail(INVALID_TEXT, "a text message is not UTF-8")
             return
-        if len(payload) >= GROWN_FROM:
-            self._shared.grown.note(self)
+        if frame.tail_size > BURST_FROM or len(payload) >= GROWN_FROM:
+            self._expect_much(len(payload))
         try:
             self.inbox.on_text(payload)
         except Exception as error:
             self.inbox.receiver_failed(error)
+
+    def _expect_much(self, size: int) -> None:
+        """Watch over the read buffer from now on, after a burst or a message of `size` bytes."""
+        if self._is_direct:
+            self._read_watchfully()
+            self._shared.grown.note(self)
+        elif size >= GROWN_FROM:
+            self._shared.grown.note(self)
 
     def _on_other_frame(self, kind: WSMsgType, frame: WSFrame) -> None:
         """Handle everything but a text message in one frame."""
@@ -295,7 +347,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
                 return
             payload, self._partial = bytes(self._partial), None
         if len(payload) >= GROWN_FROM:
-            self._shared.grown.note(self)
+            self._expect_much(len(payload))
         if self._partial_is_text and not payload.isascii() and not _is_utf8(payload):
             self.fail(INVALID_TEXT, "a text message is not UTF-8")
             return
@@ -314,7 +366,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
             self._set_close_code(NO_CODE_IN_CLOSE_FRAME if code is None else code, reason)
             self.socket.finish(close_frame(code))
         self.inbox.end()
-        self._parser = None
+        self._drop_parser()
         self.transport.close()
         self._abort_later()
 
@@ -370,11 +422,12 @@ class Connection(WSListener, asyncio.BufferedProtocol):
 
     def give_back_buffer(self) -> bool:
         """Replace a parser whose buffer has grown; False in the middle of a frame."""
-        if self._parser is None or self._close_sent:
+        if self._parser is None or self._close_sent or self._is_direct:
             return True
         if self._frame is None or self._frame.tail_size:
             return False
         self._parser = restarted_parser(self, ParserTransport(self))
+        self._read_directly()
         return True
 
     # The end.
@@ -411,7 +464,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
 
     def _linger(self) -> None:
         """Let the peer read our last words: closing with unread bytes would reset them away."""
-        self._parser = None
+        self._drop_parser()
         self._close_sent = True
         self._read_or_pause()
         if not self.transport.is_closing():

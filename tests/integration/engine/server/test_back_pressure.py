@@ -367,6 +367,25 @@ class TestReadBuffer:
         await eventually(lambda: len(session.received) == 4, "all came")
         assert session.received[-1] == b"small again"
 
+    async def test_is_watched_from_a_burst_on_until_it_is_quiet(self, serve: Serve) -> None:
+        application = SocketApplication(echo=False)
+        running = await serve(application)
+        cast("PicowsServer", running.server)._shared.grown = GrownBuffers(0.01)
+        peer = await running.connect()
+        connection = self.connection(running)
+        session = await application.session()
+        peer.send(b"alone")
+        await eventually(lambda: session.received, "came")
+        assert connection._is_direct
+
+        peer.write(frame(TEXT, b"x" * 100) * 100)
+
+        await eventually(lambda: len(session.received) == 101, "all came")
+        assert not connection._is_direct
+        await eventually(lambda: connection._is_direct, "quiet again")
+        peer.send(b"afterwards")
+        await eventually(lambda: len(session.received) == 102, "came")
+
     async def test_is_kept_within_a_frame_and_within_a_message(self, serve: Serve) -> None:
         application = SocketApplication(echo=False)
         running = await serve(application)
