@@ -269,6 +269,12 @@ def encode_error(code: str, message: str, stacktrace: str | None = None) -> byte
     return encode(ErrorBody(code, message, msgspec.UNSET if stacktrace is None else stacktrace))
 
 
+def random_uuid() -> str:
+    """Return a random UUID, at a third of the cost of `str(uuid4())`."""
+    digits = secrets.token_hex(15)
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-8{digits[15:18]}-{digits[18:]}"
+
+
 class InvocationIds:
     """Hands out the ids of the engine's own hops: UUIDs, since Rust workers drop anything else.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -70,8 +69,8 @@ class WorkerSession:
         self.engine = engine
         self.outbox = outbox
         self.ip_address = ip_address
-        self.worker_id = str(uuid.uuid4())
-        self.reattach_token = str(uuid.uuid4())
+        self.worker_id = protocol.random_uuid()
+        self.reattach_token = protocol.random_uuid()
         self.connected_at_ms = time.time_ns() // 1_000_000
         self.info: WorkerInfo = UNKNOWN_WORKER
         self.namespace = DEFAULT_NAMESPACE

@@ -36,21 +36,22 @@ def refusal_of(request: WSUpgradeRequest) -> Decision | None:
     headers = request.headers
     if not request.path.startswith(b"/"):
         return refusal(HTTPStatus.BAD_REQUEST, b"The request target has to be a path.\n")
-    wanted = _tokens(headers.getall("upgrade", [])), _tokens(headers.getall("connection", []))
-    if "websocket" not in wanted[0] or "upgrade" not in wanted[1]:
-        return refusal(
-            HTTPStatus.UPGRADE_REQUIRED,
-            b"This port speaks WebSocket only.\n",
-            [("Upgrade", "websocket")],
-        )
+    if headers.get("upgrade") != "websocket" or headers.get("connection") != "Upgrade":
+        wanted = _tokens(headers, "upgrade"), _tokens(headers, "connection")
+        if "websocket" not in wanted[0] or "upgrade" not in wanted[1]:
+            return refusal(
+                HTTPStatus.UPGRADE_REQUIRED,
+                b"This port speaks WebSocket only.\n",
+                [("Upgrade", "websocket")],
+            )
+        headers["Upgrade"] = "websocket"
+        headers["Connection"] = "Upgrade"
     if headers.get("sec-websocket-version") != "13":
         return refusal(
             HTTPStatus.UPGRADE_REQUIRED,
             b"This port speaks version 13 of the WebSocket protocol only.\n",
             [("Sec-WebSocket-Version", "13")],
         )
-    headers["Upgrade"] = "websocket"
-    headers["Connection"] = "Upgrade"
     return None
 
 
@@ -83,7 +84,8 @@ def acceptance(listener: WSListener, headers: Iterable[tuple[str, str]]) -> Deci
     return WSUpgradeResponseWithListener(response, listener)
 
 
-def _tokens(values: Iterable[str]) -> set[str]:
+def _tokens(headers: CIMultiDict[str], name: str) -> set[str]:
+    values = headers.getall(name, [])
     return {token.strip().lower() for value in values for token in value.split(",")}
 
 
