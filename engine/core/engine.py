@@ -7,9 +7,10 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import engine as package
+from engine.core.errors import StartError
 from engine.core.functions import FunctionRegistration, FunctionRegistry, Handler
 from engine.core.invocations import InvocationRouter, Reply
 from engine.core.listeners import Listener
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from engine.core.modules import Module
 
 logger = logging.getLogger(__name__)
+
+Service = TypeVar("Service")
 
 # How often a stopping engine looks whether the running calls have ended.
 DRAIN_INTERVAL_S: Final = 0.01
@@ -52,8 +55,24 @@ class Engine:
         self.invocations = InvocationRouter(self.functions)
         self.modules: list[Module] = [entry.build(self) for entry in config.modules]
         self._started: list[Module] = []
+        self._services: dict[type, object] = {}
 
     # --- for modules --------------------------------------------------------------------------
+
+    def provide(self, service: object) -> None:
+        """Offer the modules something of the process, such as its database, by its class."""
+        self._services[type(service)] = service
+
+    def service(self, kind: type[Service]) -> Service:
+        """Return what was provided under a class.
+
+        Raises:
+            StartError: this engine runs without it.
+        """
+        found = self._services.get(kind)
+        if not isinstance(found, kind):
+            raise StartError(f"this engine has no {kind.__name__}")
+        return found
 
     def register_function(
         self,
@@ -65,6 +84,7 @@ class Engine:
         response_format: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         aliases: tuple[str, ...] = (),
+        failure_code: str = "",
     ) -> None:
         """Install a built-in function.
 
@@ -77,6 +97,7 @@ class Engine:
             response_format: JSON Schema of the result.
             metadata: for listings and filters.
             aliases: other accepted spellings, hidden from listings.
+            failure_code: of its answer when what it keeps its data in fails.
         """
         registration = FunctionRegistration(
             id=function_id,
@@ -86,6 +107,7 @@ class Engine:
             request_format=encode(request_format) if request_format is not None else b"",
             response_format=encode(response_format) if response_format is not None else b"",
             metadata=encode(metadata) if metadata is not None else b"",
+            failure_code=failure_code,
         )
         self.functions.add_builtin(registration, aliases)
 

@@ -45,6 +45,15 @@ class InvalidArguments(EngineError):
     code = "INVALID_ARGUMENTS"
 
 
+class BackendFailed(EngineError):
+    """What a built-in function keeps its data in has failed.
+
+    It is answered with the function's own failure code, if it has one (`SET_ERROR`).
+    """
+
+    code = "backend_failed"
+
+
 class NotFound(EngineError):
     """An introspection function was asked for something that does not exist."""
 

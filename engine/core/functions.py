@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
 
 from engine.core.protocol import DEFAULT_NAMESPACE, encode, invocation_head
 
@@ -13,9 +15,8 @@ if TYPE_CHECKING:
     from engine.core.session import WorkerSession
 
 
-@dataclass(slots=True)
-class Call:
-    """One call of a built-in function, as its handler sees it.
+class Call(msgspec.Struct, gc=False):
+    """One call of a built-in function, as its handler sees it; a struct: one is made for each.
 
     Attributes:
         function_id: as the caller spelled it.
@@ -26,7 +27,7 @@ class Call:
 
     function_id: str
     data: bytes
-    caller: WorkerSession | None
+    caller: Any  # WorkerSession | None; msgspec would have to import it
     metadata: bytes = b""
 
 
@@ -38,7 +39,8 @@ Handler: TypeAlias = Callable[[Call], "bytes | Awaitable[bytes | None] | None"]
 class FunctionRegistration:
     """One owner's offer of a function id: a worker's connection or a built-in handler.
 
-    Formats, metadata and `invocation` are JSON text; empty means that none was given.
+    Formats, metadata and `invocation` are JSON text; empty means that none was given. A built-in
+    may have a `failure_code`, with which `BackendFailed` is answered.
     """
 
     id: str
@@ -49,6 +51,7 @@ class FunctionRegistration:
     response_format: bytes = b""
     metadata: bytes = b""
     invocation: bytes = b""
+    failure_code: str = ""
     head: bytes = field(init=False)
 
     def __post_init__(self) -> None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 import msgspec
 
 from engine.core import protocol
-from engine.core.errors import EngineError, InvocationFailed
+from engine.core.deferred import Deferred
+from engine.core.errors import BackendFailed, EngineError, InvocationFailed
 from engine.core.functions import Call, Function, FunctionRegistration, FunctionRegistry
 from engine.core.protocol import DEFAULT_NAMESPACE, ERROR, RESULT, InvocationIds
 
@@ -51,7 +52,7 @@ class Invocation(msgspec.Struct, gc=False, eq=False):
     """The record of one running call; a struct because it is made for every call.
 
     Attributes:
-        id: the id of the hop to the callee, new for every call.
+        id: the id of the hop to the callee, new for every call; empty for built-ins.
         caller: None if nobody waits (void).
         reply_to: what the caller needs to know its call again: a worker's id as JSON text, the
             engine's `Reply`.
@@ -140,6 +141,7 @@ class InvocationRouter:
         self._next_id = InvocationIds().next
         self._engine = EngineCaller()
         self._running_builtins: set[asyncio.Future[Any]] = set()
+        self._deferred = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self.is_balanced = False
         self.caller_member = False
@@ -234,12 +236,13 @@ class InvocationRouter:
         """
         registration = function.serving
         callee = registration.owner
+        if callee is None:  # no hop, no id
+            invocation = Invocation("", caller, reply_to, function, None, traceparent, baggage)
+            self._run_builtin(registration, invocation, data, sender, metadata)
+            return
         invocation = Invocation(
             self._next_id(), caller, reply_to, function, callee, traceparent, baggage
         )
-        if callee is None:
-            self._run_builtin(registration, invocation, data, sender, metadata)
-            return
         if registration.invocation:
             invocation.fail(
                 "http_error", f"HTTP-invoked functions are not built yet: {function.id}"
@@ -306,8 +309,18 @@ class InvocationRouter:
             return
         if outcome is None or isinstance(outcome, bytes):
             invocation.finish(RESULT, outcome or b"")
-            return
-        self._await_builtin(invocation, outcome)
+        elif isinstance(outcome, Deferred):
+            self._deferred += 1
+            outcome.then(partial(self._finish_deferred, invocation))
+        else:
+            self._await_builtin(invocation, outcome)
+
+    def _finish_deferred(self, invocation: Invocation, outcome: Deferred[bytes | None]) -> None:
+        self._deferred -= 1
+        if outcome.error is not None:
+            _fail_builtin(invocation, outcome.error)
+        else:
+            invocation.finish(RESULT, outcome.value or b"")
 
     def _await_builtin(self, invocation: Invocation, outcome: Awaitable[bytes | None]) -> None:
         future: asyncio.Future[bytes | None]
@@ -331,7 +344,7 @@ class InvocationRouter:
     @property
     def running_builtins(self) -> int:
         """How many built-in calls wait for something."""
-        return len(self._running_builtins)
+        return len(self._running_builtins) + self._deferred
 
     def cancel_builtins(self) -> None:
         """End the built-in calls that still wait, when the engine stops."""
@@ -343,6 +356,8 @@ def _fail_builtin(invocation: Invocation, error: BaseException) -> None:
     if isinstance(error, InvocationFailed):
         value = protocol.encode_error(error.error_code, error.message, error.stacktrace)
         invocation.finish(ERROR, value)
+    elif isinstance(error, BackendFailed):
+        invocation.fail(invocation.function.serving.failure_code or error.code, error.message)
     elif isinstance(error, EngineError):
         invocation.fail(error.code, error.message)
     else:

@@ -272,7 +272,8 @@ class WorkerSession:
                 "use a channel or a newer SDK",
             )
             return
-        self.outbox.push(frame)
+        if not self.outbox.offer(frame):  # the rule; the reserve is for results that do not fit
+            self.outbox.push(frame)
 
     # --- registrations ------------------------------------------------------------------------
 
