@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_django.plugin import DjangoDbBlocker
 
 from engine.core import triggers
 from engine.core.engine import Engine
+from iiiproject import environment
 from tests.fakes import FakeWorker, make_engine
+from tests.services import find_postgres, running_postgres
+from tests.store_databases import database
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +40,28 @@ def connect(engine: Engine) -> Callable[..., FakeWorker]:
         return FakeWorker(engine, info)
 
     return connect
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server of the tests' own."""
+    binaries = find_postgres()
+    assert binaries is not None, "tests/install-packages installs PostgreSQL"
+    with running_postgres(binaries) as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_alias(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """An empty SQLite database."""
+    options = environment.databases({}, tmp_path)["default"]
+    with django_db_blocker.unblock(), database(options) as alias:
+        yield alias
+
+
+@pytest.fixture
+def postgres_alias(postgres_url: str, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """An empty PostgreSQL database."""
+    options = environment.databases({"DATABASE_URL": postgres_url}, Path())["default"]
+    with django_db_blocker.unblock(), database(options) as alias:
+        yield alias

@@ -27,8 +27,11 @@ def find_postgres() -> Path | None:
 
 
 @contextlib.contextmanager
-def running_postgres(binaries: Path) -> Iterator[str]:
-    """Run a server on a free port of the loopback; give its URL."""
+def running_postgres(binaries: Path, *, is_durable: bool = False) -> Iterator[str]:
+    """Run a server on a free port of the loopback; give its URL.
+
+    Only a durable one survives what it is told to survive; the other is faster.
+    """
     with tempfile.TemporaryDirectory(prefix="iii-postgres-") as directory:
         data = Path(directory, "data")
         as_root = os.geteuid() == 0
@@ -39,7 +42,9 @@ def running_postgres(binaries: Path) -> Iterator[str]:
             prefix = ["runuser", "-u", POSTGRES_USER, "--"]
         port = _free_port()
         _run([*prefix, str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "iii", "-N"])
-        options = f"-p {port} -k {directory} -c listen_addresses=127.0.0.1 -c fsync=off"
+        options = f"-p {port} -k {directory} -c listen_addresses=127.0.0.1"
+        if not is_durable:
+            options += " -c fsync=off"
         control = [*prefix, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
         _run([*control, "-l", f"{directory}/log", "-o", options, "start"])
         try:

@@ -1,0 +1,241 @@
+"""The functions that state and the KV server have in common, and their results as JSON text."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from engine.core.functions import Call
+from engine.core.protocol import NULL, encode
+from kv.arguments import (
+    DeleteArguments,
+    GetArguments,
+    ListArguments,
+    Place,
+    SetArguments,
+    UpdateArguments,
+    bad,
+    checked_cursor,
+    checked_limit,
+    checked_name,
+    checked_ttl,
+    checked_version,
+    reader,
+)
+from kv.entries import (
+    NO_VERSION,
+    Change,
+    Changed,
+    DeleteEntry,
+    Entry,
+    SetValue,
+    UpdateValue,
+    check_size,
+)
+from kv.stores.base import Item, Store, Unknown
+from kv.update_ops import InvalidOps, parse_ops
+
+T = TypeVar("T")
+
+OnChange = Callable[[str, str, Changed], None]
+"""Is told of every change (group, key, change) after its commit, in the order of the commits."""
+
+_read_get = reader(GetArguments)
+_read_set = reader(SetArguments)
+_read_delete = reader(DeleteArguments)
+_read_update = reader(UpdateArguments)
+_read_list = reader(ListArguments)
+
+
+class EntryFunctions:
+    """Reads and changes of one store, as built-in functions.
+
+    Args:
+        store: where the entries are.
+        group: how this module calls a group of entries: `scope` or `index`.
+        on_change: is told of every change.
+        max_value_bytes: a larger value is refused; None for no limit.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        group: str,
+        on_change: OnChange | None = None,
+        max_value_bytes: int | None = None,
+    ) -> None:
+        self._store = store
+        self._group = group
+        self._on_change = on_change
+        self._max_value_bytes = max_value_bytes
+
+    def get(self, call: Call) -> bytes | Awaitable[bytes | None] | None:
+        """Answer the value, nothing if there is none; `{value, version}` with `with_version`."""
+        arguments = _read_get(call)
+        group, key = self._place(call, arguments)
+        finish = _with_version if arguments.with_version else _value
+        entry = self._store.peek(group, key)
+        if not isinstance(entry, Unknown):
+            return finish(entry)
+        return self._store.get(group, key, finish)
+
+    def set(self, call: Call) -> Awaitable[bytes]:
+        """Answer `{old_value, new_value}`, and `version` if versions were spoken of."""
+        arguments = _read_set(call)
+        group, key = self._place(call, arguments)
+        if arguments.value and arguments.data:
+            raise bad(call, "duplicate field `value`")
+        value = bytes(arguments.value) or bytes(arguments.data)
+        if not value:
+            raise bad(call, "Object missing required field `value`")
+        check_size(len(value), self._max_value_bytes)
+        change = SetValue(
+            value,
+            checked_ttl(call, arguments.ttl_ms),
+            checked_version(call, arguments.if_version),
+        )
+        says_version = arguments.with_version or arguments.if_version is not None
+        return self._change(group, key, change, says_version)
+
+    def update(self, call: Call) -> Awaitable[bytes]:
+        """Answer `{old_value, new_value, errors?}` after update operations."""
+        arguments = _read_update(call)
+        group, key = self._place(call, arguments)
+        if not arguments.ops:
+            raise bad(call, "Object missing required field `ops`")
+        try:
+            ops = parse_ops(arguments.ops)
+        except InvalidOps as error:
+            raise bad(call, error.message) from error
+        change = UpdateValue(
+            ops,
+            len(arguments.ops),
+            checked_ttl(call, arguments.ttl_ms),
+            checked_version(call, arguments.if_version),
+            self._max_value_bytes,
+        )
+        says_version = arguments.with_version or arguments.if_version is not None
+        return self._change(group, key, change, says_version)
+
+    def delete_bare(self, call: Call) -> Awaitable[bytes | None]:
+        """Answer the old value itself, nothing if there was none; an object about versions."""
+        return self._delete(call, _old_value)
+
+    def delete(self, call: Call) -> Awaitable[bytes | None]:
+        """Answer `{old_value}`."""
+        return self._delete(call, _old_value_object)
+
+    async def list(self, call: Call) -> bytes:
+        """Answer the values, or a page `{items: [{key, value}], cursor}` if one is asked for."""
+        arguments = _read_list(call)
+        given = arguments.index if self._group == "index" else arguments.scope
+        if given is None and self._group == "scope":
+            given = arguments.group_id
+        group = checked_name(call, self._group, given)
+        if not arguments.is_paged:
+            return _values(await self._store.list(group))
+        limit = checked_limit(call, arguments.limit)
+        found = await self._store.list(
+            group,
+            prefix=arguments.prefix or "",
+            after=checked_cursor(call, arguments.cursor),
+            limit=limit + 1,
+        )
+        return _page(found, limit)
+
+    async def list_groups(self, call: Call) -> bytes:
+        """Answer `{groups}`, sorted."""
+        return encode({"groups": await self._store.groups()})
+
+    def _place(self, call: Call, place: Place) -> tuple[str, str]:
+        if self._group == "index":
+            return checked_name(call, "index", place.index), checked_name(call, "key", place.key)
+        group = place.group_id if place.scope is None else place.scope
+        key = place.item_id if place.key is None else place.key
+        return checked_name(call, "scope", group), checked_name(call, "key", key)
+
+    def _delete(
+        self, call: Call, finish: Callable[[Changed], bytes | None]
+    ) -> Awaitable[bytes | None]:
+        arguments = _read_delete(call)
+        group, key = self._place(call, arguments)
+        if arguments.with_version or arguments.if_version is not None:
+            finish = _old_value_and_version
+        change = DeleteEntry(checked_version(call, arguments.if_version))
+        return self._store.change(group, key, change, self._finisher(group, key, finish))
+
+    def _change(self, group: str, key: str, change: Change, says_version: bool) -> Awaitable[bytes]:
+        finish = _both_values_and_version if says_version else _both_values
+        return self._store.change(group, key, change, self._finisher(group, key, finish))
+
+    def _finisher(
+        self, group: str, key: str, finish: Callable[[Changed], T]
+    ) -> Callable[[Changed], T]:
+        on_change = self._on_change
+        if on_change is None:
+            return finish
+
+        def tell(changed: Changed) -> T:
+            on_change(group, key, changed)
+            return finish(changed)
+
+        return tell
+
+
+def _value(entry: Entry | None) -> bytes | None:
+    return None if entry is None else entry.value
+
+
+def _with_version(entry: Entry | None) -> bytes:
+    if entry is None:
+        return b'{"value":null,"version":%d}' % NO_VERSION
+    return b'{"value":%b,"version":%d}' % (entry.value, entry.version)
+
+
+def _old(changed: Changed) -> bytes:
+    return NULL if changed.old is None else changed.old.value
+
+
+def _new(changed: Changed) -> bytes:
+    return NULL if changed.new is None else changed.new.value
+
+
+def _both_values(changed: Changed) -> bytes:
+    if changed.errors:
+        return b'{"old_value":%b,"new_value":%b,"errors":%b}' % (
+            _old(changed),
+            _new(changed),
+            encode(changed.errors),
+        )
+    return b'{"old_value":%b,"new_value":%b}' % (_old(changed), _new(changed))
+
+
+def _both_values_and_version(changed: Changed) -> bytes:
+    version = NO_VERSION if changed.new is None else changed.new.version
+    return b'%b,"version":%d}' % (_both_values(changed)[:-1], version)
+
+
+def _old_value(changed: Changed) -> bytes | None:
+    return None if changed.old is None else changed.old.value
+
+
+def _old_value_object(changed: Changed) -> bytes:
+    return b'{"old_value":%b}' % _old(changed)
+
+
+def _old_value_and_version(changed: Changed) -> bytes:
+    version = NO_VERSION if changed.old is None else changed.old.version
+    return b'{"old_value":%b,"version":%d}' % (_old(changed), version)
+
+
+def _values(items: Sequence[Item]) -> bytes:
+    return b"[%b]" % b",".join([item.value for item in items])
+
+
+def _page(items: Sequence[Item], limit: int) -> bytes:
+    shown = items[:limit]
+    cursor = str(shown[-1].position) if len(items) > limit else None
+    listed = [{"key": item.key, "value": msgspec.Raw(item.value)} for item in shown]
+    return encode({"items": listed, "cursor": cursor})

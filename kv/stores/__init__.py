@@ -1,0 +1,1 @@
+"""Where values are kept: one contract, its implementations, and the executor that commits them."""

@@ -1,0 +1,115 @@
+"""The contract of a store: entries by group (scope or index) and key."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias, TypeVar
+
+import msgspec
+
+from kv.entries import Change, Changed, Entry
+
+T = TypeVar("T")
+
+Names: TypeAlias = list[str]
+
+SWEEP_SIZE: Final = 500
+"""How many expired entries are taken away at once."""
+
+
+class Unknown:
+    """Stands for an entry that is not at hand: whether there is one has to be asked for."""
+
+
+UNKNOWN: Final = Unknown()
+
+
+class Item(msgspec.Struct, frozen=True, gc=False):
+    """One entry of a listing, with its place in the order of insertion."""
+
+    position: int
+    key: str
+    value: bytes
+
+
+class Store(ABC):
+    """Keeps entries; every method is called on the event loop.
+
+    What an implementation owes: a change is atomic, and answered only when it is as durable as
+    the store ever makes it; changes of one entry happen, and are answered, in the order in which
+    they were asked for; a read sees every change that was answered before it. Expired entries are
+    never seen. Entries keep their place in the order of insertion when they change. A version is
+    never used twice.
+
+    Attributes:
+        name: of the store, for people: `state`, `kv`.
+        place: where the entries are, for people.
+        is_durable: whether they outlive the engine.
+        is_shared: whether other engines may write, too.
+    """
+
+    name: str
+    place: str
+    is_durable: bool
+    is_shared: bool = False
+
+    def peek(self, group: str, key: str) -> Entry | Unknown | None:
+        """Return an entry if that takes no time at all, `UNKNOWN` if it has to be asked for."""
+        return UNKNOWN
+
+    @abstractmethod
+    def get(self, group: str, key: str, finish: Callable[[Entry | None], T]) -> Awaitable[T]:
+        """Read an entry; `finish` makes the result of it, before anything else happens."""
+
+    @abstractmethod
+    def change(
+        self, group: str, key: str, change: Change, finish: Callable[[Changed], T]
+    ) -> Awaitable[T]:
+        """Change an entry; `finish` makes the result, in the order of the commits.
+
+        Raises (the awaitable):
+            VersionConflict: the change was made for another version; nothing was changed.
+            StoreError: it could not be stored; nothing was changed.
+        """
+
+    @abstractmethod
+    def list(
+        self,
+        group: str,
+        *,
+        prefix: str = "",
+        after: int = 0,
+        limit: int | None = None,
+    ) -> Awaitable[list[Item]]:
+        """Return entries in the order of insertion.
+
+        Args:
+            group: an unknown one has no entries.
+            prefix: of their keys.
+            after: the position behind which to begin.
+            limit: how many at most.
+        """
+
+    @abstractmethod
+    def groups(self) -> Awaitable[Names]:
+        """Return the groups that have entries, sorted by code point."""
+
+    @abstractmethod
+    def keys_with_prefix(self, prefix: str, group: str | None) -> Awaitable[Names]:
+        """Return the keys with a prefix, of one group or of all, each once, sorted."""
+
+    @abstractmethod
+    def sweep(self, finish: Callable[[str, str, Changed], None]) -> Awaitable[int]:
+        """Delete expired entries, at most SWEEP_SIZE; tell `finish` of each (group, key, change).
+
+        Returns:
+            How many were deleted.
+        """
+
+    @abstractmethod
+    def next_expiry(self) -> Awaitable[int | None]:
+        """Return the Unix milliseconds at which the next entry expires, None for never."""
+
+    async def start(self) -> None:  # noqa: B027 - most stores need nothing
+        """Get ready."""

@@ -1,0 +1,82 @@
+"""The executor's connection: Django's own of the database thread, with what a store needs of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+class StoreConnection:
+    """One database connection, used by one thread.
+
+    Attributes:
+        is_sqlite: whether this process is the only writer, and the database a file.
+    """
+
+    def __init__(self, database: BaseDatabaseWrapper) -> None:
+        self._database = database
+        self.is_sqlite = database.vendor == "sqlite"
+        self._data_version: int | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what is done within, or nothing of it; Django's models may be used within."""
+        with transaction.atomic(using=self._database.alias):
+            yield
+
+    def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a query past Django's cursor, with the driver's own placeholders; all its rows.
+
+        Raises:
+            django.db.DatabaseError: of the kinds that Django makes of the driver's errors.
+        """
+        self._database.ensure_connection()
+        with self._database.wrap_database_errors:
+            cursor = self._database.connection.cursor()
+            try:
+                cursor.execute(sql, parameters)
+                rows: list[tuple[Any, ...]] = cursor.fetchall()
+            finally:
+                cursor.close()
+        return rows
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        """Run one statement past Django's cursor."""
+        self._database.ensure_connection()
+        with self._database.wrap_database_errors:
+            cursor = self._database.connection.cursor()
+            try:
+                cursor.execute(sql, parameters)
+            finally:
+                cursor.close()
+
+    def execute_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> None:
+        """Run one statement for each tuple of parameters."""
+        self._database.ensure_connection()
+        with self._database.wrap_database_errors:
+            cursor = self._database.connection.cursor()
+            try:
+                cursor.executemany(sql, parameters)
+            finally:
+                cursor.close()
+
+    def was_written_elsewhere(self) -> bool:
+        """Tell whether another process has written the file since this was last asked."""
+        if not self.is_sqlite:
+            return False
+        (version,) = self.fetch("PRAGMA data_version")[0]
+        former, self._data_version = self._data_version, version
+        return bool(former != version)
+
+    def recover(self) -> None:
+        """Drop the connection after a failure; the next use opens another."""
+        self._data_version = None
+        self._database.close()
+
+    def close(self) -> None:
+        """Close the connection at the end of its thread."""
+        self._database.close()

@@ -1,0 +1,420 @@
+"""Group commit: one database thread that commits all that waits in one transaction.
+
+Callers on the event loop append operations and await futures; no task is made. The thread takes
+what is pending, reads the rows that are touched in one query, lets each operation have its turn in
+the order in which they came, writes what has changed, commits, and only then is anybody answered.
+An operation that fails fails alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
+
+from engine.core.deferred import Deferred
+from engine.core.errors import BackendFailed, EngineError
+from kv.clock import now_ms
+from kv.stores.connection import StoreConnection
+
+logger = logging.getLogger(__name__)
+
+Key = TypeVar("Key", bound=Hashable)
+Row = TypeVar("Row")
+T = TypeVar("T")
+
+MAX_PENDING: Final = 65_536
+MAX_PENDING_BYTES: Final = 128 * 1024 * 1024
+"""What may wait for the database; more is refused, not queued."""
+
+MAX_BATCH: Final = 1_000
+MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
+"""What is committed at once: enough to share a sync, little enough to answer soon."""
+
+
+class StoreError(BackendFailed):
+    """Something could not be stored or read; nothing of it was written."""
+
+    code = "store_error"
+
+
+class StoreUnavailable(StoreError):
+    """The database does not answer, is locked or full; later calls are tried anew."""
+
+    code = "store_unavailable"
+
+
+class StoreOverloaded(StoreError):
+    """More waits for the database than it may; the caller should slow down."""
+
+    code = "store_overloaded"
+
+
+class Table(Protocol[Key, Row]):
+    """A table whose rows the executor reads and writes by key.
+
+    Every method runs in the database thread, inside the batch's transaction. Rows are values:
+    a changed row is another object.
+    """
+
+    def begin(self, connection: StoreConnection, keys: Sequence[Key], changes: int) -> None:
+        """Get ready for so many changes of these keys: lock them where other engines write."""
+
+    def read(self, connection: StoreConnection, keys: Sequence[Key]) -> dict[Key, Row]:
+        """Return the rows of these keys that exist."""
+
+    def write(self, connection: StoreConnection, rows: Mapping[Key, Row]) -> None:
+        """Insert or update rows, in this order."""
+
+    def delete(self, connection: StoreConnection, keys: Sequence[Key]) -> None:
+        """Delete rows."""
+
+    def committed(self, rows: Mapping[Key, Row | None]) -> None:
+        """Learn what is in the database now: rows read or written, None for none."""
+
+    def forget(self) -> None:
+        """Forget everything learnt: somebody else has written, or a batch was rolled back."""
+
+
+class Operation(Deferred[T], Generic[Key, Row, T]):
+    """What one caller wants with one row; it is settled after the commit.
+
+    Attributes:
+        table: where the row is.
+        key: its key.
+        size: bytes that wait with the operation.
+        reads_only: the row is left as it is, and not locked.
+    """
+
+    __slots__ = ("key", "size", "table")
+    reads_only: ClassVar[bool] = False
+
+    def __init__(self, table: Table[Key, Row], key: Key, size: int = 0) -> None:
+        super().__init__()
+        self.table = table
+        self.key = key
+        self.size = size
+
+    def apply(self, row: Row | None, now_ms: int) -> Row | None:
+        """Return the row afterwards, None to delete it, the same object to leave it.
+
+        Called in the database thread, perhaps more than once, with the row as it is then; what it
+        raises as EngineError is the caller's answer.
+
+        Args:
+            row: None if there is none.
+            now_ms: the present of the whole batch, in Unix milliseconds.
+        """
+        raise NotImplementedError
+
+    def finish(self) -> T:
+        """Return the caller's answer; called on the event loop, after the commit."""
+        raise NotImplementedError
+
+
+class Job(Deferred[T]):
+    """A function that runs in the database thread, in a transaction of its own if it writes."""
+
+    __slots__ = ("function", "writes")
+    size: ClassVar[int] = 0
+
+    def __init__(self, function: Callable[[StoreConnection], T], writes: bool) -> None:
+        super().__init__()
+        self.function = function
+        self.writes = writes
+
+
+_Work: TypeAlias = "Operation[Any, Any, Any] | Job[Any]"
+_Outcome: TypeAlias = "tuple[_Work, Exception | None, Any]"
+"""Work, why it failed or None, and the value of a job."""
+
+
+class Executor:
+    """The one writer of a database.
+
+    Args:
+        alias: the Django database.
+
+    Attributes:
+        alias: the same.
+        checked_at: when (monotonic seconds) it was last asked whether somebody else has written.
+    """
+
+    def __init__(self, alias: str = "default") -> None:
+        self.alias = alias
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._condition = threading.Condition()
+        self._queue: list[_Work] = []
+        self._queued_bytes = 0
+        self._fresh: list[_Work] = []
+        self._is_stopping = False
+        self.checked_at = 0.0
+        self._tables: dict[Table[Any, Any], None] = {}
+        self._thread = threading.Thread(target=self._run, name=f"store-{alias}", daemon=True)
+
+    # --- on the event loop --------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to work for the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Commit what was accepted, answer it, and end."""
+        self._hand_over()
+        with self._condition:
+            self._is_stopping = True
+            self._condition.notify()
+        if self._thread.is_alive():
+            await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+            await asyncio.sleep(0)  # the last answers were scheduled before the thread ended
+
+    @property
+    def pending(self) -> int:
+        """How many operations wait or are being committed next."""
+        return len(self._queue) + len(self._fresh)
+
+    def attach(self, table: Table[Any, Any]) -> None:
+        """Tell a table when somebody else has written."""
+        self._tables[table] = None
+
+    def submit(self, operation: Operation[Any, Any, T]) -> Deferred[T]:
+        """Queue an operation, and return it.
+
+        It is rejected with StoreOverloaded if too much waits already, with StoreUnavailable if
+        the executor is stopping or the database failed.
+        """
+        self._append(operation)
+        return operation
+
+    def run(self, function: Callable[[StoreConnection], T]) -> Deferred[T]:
+        """Run a function that writes in the database thread, in one transaction."""
+        job = Job(function, writes=True)
+        self._append(job)
+        return job
+
+    def query(self, function: Callable[[StoreConnection], T]) -> Deferred[T]:
+        """Run a function that only reads in the database thread, after what was queued before."""
+        job = Job(function, writes=False)
+        self._append(job)
+        return job
+
+    def _append(self, work: _Work) -> None:
+        if self._loop is None:
+            raise RuntimeError("the executor has not been started")
+        fresh = self._fresh
+        if (
+            len(self._queue) + len(fresh) >= MAX_PENDING
+            or self._queued_bytes >= MAX_PENDING_BYTES
+            or self._is_stopping
+        ):
+            work.reject(self._refusal())
+            return
+        self._queued_bytes += work.size
+        fresh.append(work)
+        if len(fresh) == 1:
+            # All of a tick is handed over at once: a thread woken by the first operation would
+            # commit it alone.
+            self._loop.call_soon(self._hand_over)
+
+    def _refusal(self) -> StoreError:
+        if self._is_stopping:
+            return StoreUnavailable("the engine is stopping")
+        return StoreOverloaded(f"{self.pending} operations wait for the database already")
+
+    def _hand_over(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        if fresh:
+            with self._condition:
+                self._queue += fresh
+                self._condition.notify()
+
+    def _settle(self, outcomes: Iterable[_Outcome], size: int) -> None:
+        """Answer everybody of a batch, in the order in which they came."""
+        self._queued_bytes -= size
+        for work, error, value in outcomes:
+            if error is not None:
+                work.reject(error)
+            elif isinstance(work, Job):
+                work.resolve(value)
+            else:
+                _finish(work)
+
+    # --- in the database thread ---------------------------------------------------------------
+
+    def _run(self) -> None:
+        connection = StoreConnection(connections[self.alias])
+        try:
+            while batch := self._take():
+                size = sum(work.size for work in batch)
+                outcomes = self._work_off(connection, batch)
+                assert self._loop is not None
+                self._loop.call_soon_threadsafe(self._settle, outcomes, size)
+        finally:
+            connection.close()
+
+    def _take(self) -> list[_Work]:
+        """Wait for work; return operations for one commit or one job; nothing at the end."""
+        with self._condition:
+            while not self._queue:
+                if self._is_stopping:
+                    return []
+                self._condition.wait()
+            queue = self._queue
+            end = size = 0
+            for work in queue[:MAX_BATCH]:
+                if isinstance(work, Job):
+                    end = end or 1
+                    break
+                end += 1
+                size += work.size
+                if size >= MAX_BATCH_BYTES:
+                    break
+            batch = queue[:end]
+            del queue[:end]
+            return batch
+
+    def _work_off(self, connection: StoreConnection, batch: list[_Work]) -> list[_Outcome]:
+        try:
+            if connection.was_written_elsewhere():
+                for table in self._tables:
+                    table.forget()
+            self.checked_at = time.monotonic()
+            first = batch[0]
+            if isinstance(first, Job):
+                return [self._do(connection, first)]
+            return self._commit(connection, [each for each in batch if not isinstance(each, Job)])
+        except Exception as error:
+            connection.recover()
+            for table in self._tables:
+                table.forget()
+            if len(batch) > 1 and not isinstance(error, (OperationalError, InterfaceError)):
+                # One row that the database refuses must not take its neighbours along.
+                half = len(batch) // 2
+                return self._work_off(connection, batch[:half]) + self._work_off(
+                    connection, batch[half:]
+                )
+            failure = _failure(error)
+            return [(work, failure, None) for work in batch]
+
+    def _do(self, connection: StoreConnection, job: Job[Any]) -> _Outcome:
+        if not job.writes:
+            return job, None, job.function(connection)
+        with connection.transaction():
+            result = job.function(connection)
+        return job, None, result
+
+    def _commit(
+        self, connection: StoreConnection, batch: Sequence[Operation[Any, Any, Any]]
+    ) -> list[_Outcome]:
+        touched: dict[Table[Any, Any], _Touched] = {}
+        for operation in batch:
+            touched.setdefault(operation.table, _Touched()).add(operation)
+        if not any(each.written for each in touched.values()):
+            for table, each in touched.items():
+                each.rows = table.read(connection, list(each.keys))
+            now = now_ms()
+            outcomes = [_apply(each, touched[each.table], now) for each in batch]
+        else:
+            outcomes = self._write(connection, batch, touched)
+        for table, each in touched.items():
+            table.committed({key: each.rows.get(key) for key in each.keys})
+        return outcomes
+
+    def _write(
+        self,
+        connection: StoreConnection,
+        batch: Sequence[Operation[Any, Any, Any]],
+        touched: Mapping[Table[Any, Any], _Touched],
+    ) -> list[_Outcome]:
+        with connection.transaction():
+            for table, each in touched.items():
+                if each.written:
+                    table.begin(connection, list(each.written), each.changes)
+                each.rows = table.read(connection, list(each.keys))
+            now = now_ms()
+            outcomes = [_apply(operation, touched[operation.table], now) for operation in batch]
+            for table, each in touched.items():
+                if each.deleted:
+                    table.delete(connection, list(each.deleted))
+                if each.changed:
+                    table.write(connection, each.changed)
+        return outcomes
+
+
+class _Touched:
+    """What a batch does with one table.
+
+    Attributes:
+        keys: every key, in the order of first use.
+        written: those of operations that may write.
+        changes: how many such operations there are.
+        rows: as they are now, after the operations so far.
+        changed: the rows among them that are new.
+        deleted: keys whose row was deleted at some point, even if there is one again.
+    """
+
+    __slots__ = ("changed", "changes", "deleted", "keys", "rows", "written")
+
+    def __init__(self) -> None:
+        self.keys: dict[Any, None] = {}
+        self.written: dict[Any, None] = {}
+        self.changes = 0
+        self.rows: dict[Any, Any] = {}
+        self.changed: dict[Any, Any] = {}
+        self.deleted: dict[Any, None] = {}
+
+    def add(self, operation: Operation[Any, Any, Any]) -> None:
+        """Note an operation before the rows are read."""
+        self.keys[operation.key] = None
+        if not operation.reads_only:
+            self.written[operation.key] = None
+            self.changes += 1
+
+
+def _apply(operation: Operation[Any, Any, Any], touched: _Touched, now: int) -> _Outcome:
+    key, rows = operation.key, touched.rows
+    former = rows.get(key)
+    try:
+        row = operation.apply(former, now)
+    except EngineError as error:
+        return operation, error, None
+    except Exception as error:
+        logger.exception("a store operation failed")
+        return operation, StoreError(f"{type(error).__name__}: {error}"), None
+    if row is former:
+        return operation, None, None
+    if row is None:
+        del rows[key]
+        touched.changed.pop(key, None)
+        touched.deleted[key] = None
+    else:
+        rows[key] = touched.changed[key] = row
+    return operation, None, None
+
+
+def _finish(operation: Operation[Any, Any, Any]) -> None:
+    try:
+        answer = operation.finish()
+    except Exception as error:
+        operation.reject(error)
+    else:
+        operation.resolve(answer)
+
+
+def _failure(error: Exception) -> EngineError:
+    if isinstance(error, EngineError):
+        return error
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, (OperationalError, InterfaceError)):
+        logger.error("the database failed: %s", reason)
+        return StoreUnavailable(f"the database failed, nothing was written: {reason}")
+    if isinstance(error, DatabaseError):
+        return StoreError(f"the database refused it: {reason}")
+    logger.error("the store failed", exc_info=error)
+    return StoreError(f"{type(error).__name__}: {reason}")

@@ -1,0 +1,376 @@
+"""The tables of entries as the executor reads and writes them, one class for each database.
+
+Two statements for each batch, reading and writing the touched rows, are plain SQL behind the
+models: through the models they cost several times as much.
+"""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import zlib
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar, Final, TypeAlias
+
+from django.db import models
+
+from kv.entries import Entry
+from kv.stores.base import Item
+from kv.stores.cache import RowCache
+from kv.stores.connection import StoreConnection
+from kv.stores.executor import Table
+
+EntryKey: TypeAlias = tuple[str, str]
+"""Group (scope or index) and key."""
+
+VERSIONS_RESERVED: Final = 100_000
+"""How many versions SQLite's counter is ahead at least after it was written."""
+
+_COUNTERS: Final = "kv_versioncounter"
+
+LOCK_CLASS: Final = 0x6969_6900
+"""Our part of PostgreSQL's advisory locks; the last byte tells tables apart."""
+
+LOCKS: Final = 1024
+"""Keys share so many advisory locks: PostgreSQL's lock table is not large."""
+
+
+class EntryTable(Table[EntryKey, Entry]):
+    """The rows of one model of entries.
+
+    Args:
+        model: `StateEntry` or `KvEntry`.
+        group: the column of the group: `scope` or `index`.
+        store: the name under which its versions are counted.
+        cache: where committed rows are kept; None where other engines write too.
+    """
+
+    def __init__(
+        self,
+        model: type[models.Model],
+        group: str,
+        store: str,
+        cache: RowCache[EntryKey, Entry] | None = None,
+    ) -> None:
+        self.name = model._meta.db_table
+        self.group = f'"{group}"'
+        self.store = store
+        self.cache = cache
+
+    @abstractmethod
+    def prepare(self, connection: StoreConnection) -> None:
+        """Get ready to hand out versions; called once, in a transaction."""
+
+    @abstractmethod
+    def begin(self, connection: StoreConnection, keys: Sequence[EntryKey], changes: int) -> None:
+        """Lock keys, and get versions for so many changes."""
+
+    @abstractmethod
+    def next_version(self) -> int:
+        """Return a version that no entry ever had."""
+
+    def read(self, connection: StoreConnection, keys: Sequence[EntryKey]) -> dict[EntryKey, Entry]:
+        """Return the rows of these keys, expired ones too, from the cache as far as it knows."""
+        cache = self.cache
+        if cache is None:
+            return self._select(connection, keys)
+        rows: dict[EntryKey, Entry] = {}
+        missing: list[EntryKey] = []
+        for key in keys:
+            entry = cache.get(key, _NOT_CACHED)
+            if entry is _NOT_CACHED:
+                missing.append(key)
+            elif entry is not None:
+                rows[key] = entry
+        if missing:
+            rows.update(self._select(connection, missing))
+        return rows
+
+    @abstractmethod
+    def _select(
+        self, connection: StoreConnection, keys: Sequence[EntryKey]
+    ) -> dict[EntryKey, Entry]:
+        """Return the rows of these keys from the database."""
+
+    # Queries, each in one statement; expired entries are never in an answer.
+
+    _mark: ClassVar[str]
+    """The driver's placeholder."""
+
+    _bytes: ClassVar[str]
+    """How a value is selected."""
+
+    @abstractmethod
+    def _with_prefix(self, prefix: str) -> tuple[str, builtins.list[Any]]:
+        """Return a condition on the key, and its parameters."""
+
+    def list(
+        self,
+        connection: StoreConnection,
+        group: str,
+        prefix: str,
+        after: int,
+        limit: int | None,
+        now: int,
+    ) -> builtins.list[Item]:
+        """Return the entries of a group in the order of insertion, see `Store.list`."""
+        mark = self._mark
+        sql = (
+            f"SELECT position, key, {self._bytes} FROM {self.name} WHERE {self.group} = {mark} "
+            f"AND position > {mark} AND (expires_at IS NULL OR expires_at > {mark})"
+        )
+        parameters: builtins.list[Any] = [group, after, now]
+        if prefix:
+            condition, more = self._with_prefix(prefix)
+            sql += f" AND {condition}"
+            parameters += more
+        sql += " ORDER BY position"
+        if limit is not None:
+            sql += f" LIMIT {mark}"
+            parameters.append(limit)
+        return [
+            Item(position, key, value if isinstance(value, bytes) else value.encode())
+            for position, key, value in connection.fetch(sql, parameters)
+        ]
+
+    def groups(self, connection: StoreConnection, now: int) -> builtins.list[str]:
+        """Return the groups that have entries, sorted by code point."""
+        found = connection.fetch(
+            f"SELECT DISTINCT {self.group} FROM {self.name} "
+            f"WHERE expires_at IS NULL OR expires_at > {self._mark}",
+            (now,),
+        )
+        return sorted(group for (group,) in found)
+
+    def keys_with_prefix(
+        self, connection: StoreConnection, prefix: str, group: str | None, now: int
+    ) -> builtins.list[str]:
+        """Return the keys with a prefix, of one group or of all, each once, sorted."""
+        mark = self._mark
+        condition, parameters = self._with_prefix(prefix)
+        if group is not None:
+            condition += f" AND {self.group} = {mark}"
+            parameters.append(group)
+        found = connection.fetch(
+            f"SELECT DISTINCT key FROM {self.name} WHERE {condition} "
+            f"AND (expires_at IS NULL OR expires_at > {mark})",
+            [*parameters, now],
+        )
+        return sorted(key for (key,) in found)
+
+    def expired(self, connection: StoreConnection, now: int, limit: int) -> builtins.list[EntryKey]:
+        """Return the keys of expired entries, the oldest end first."""
+        found = connection.fetch(
+            f"SELECT {self.group}, key FROM {self.name} WHERE expires_at <= {self._mark} "
+            f"ORDER BY expires_at LIMIT {self._mark}",
+            (now, limit),
+        )
+        return [(group, key) for group, key in found]
+
+    def next_expiry(self, connection: StoreConnection) -> int | None:
+        """Return the earliest end of an entry."""
+        end: int | None = connection.fetch(
+            f"SELECT min(expires_at) FROM {self.name} WHERE expires_at IS NOT NULL"
+        )[0][0]
+        return end
+
+    def committed(self, rows: Mapping[EntryKey, Entry | None]) -> None:
+        """Keep what is in the database now."""
+        if self.cache is not None:
+            for key, entry in rows.items():
+                self.cache.put(key, entry)
+
+    def forget(self) -> None:
+        """Empty the cache: somebody else has written, or a batch was rolled back."""
+        if self.cache is not None:
+            self.cache.clear()
+
+
+_NOT_CACHED: Final = Entry(b"", -1)
+_LAST: Final = chr(0x10FFFF)
+
+
+class SqliteEntries(EntryTable):
+    """Entries in SQLite, whose only writer is this process.
+
+    Versions are counted in memory. In the database stands a number that is far ahead of them, so
+    that a start after a crash needs to know no more than that, and few commits write it.
+    """
+
+    _mark = "?"
+    _bytes = "CAST(value AS BLOB)"
+
+    def __init__(
+        self,
+        model: type[models.Model],
+        group: str,
+        store: str,
+        cache: RowCache[EntryKey, Entry] | None = None,
+    ) -> None:
+        super().__init__(model, group, store, cache)
+        self._next = self._reserved = self._unconfirmed = 1
+
+    def prepare(self, connection: StoreConnection) -> None:
+        """Go on behind every version that may have been handed out."""
+        connection.execute(
+            f"INSERT OR IGNORE INTO {_COUNTERS} (store, next_version) VALUES (?, 1)",
+            (self.store,),
+        )
+        found = connection.fetch(
+            f"SELECT next_version FROM {_COUNTERS} WHERE store = ?", (self.store,)
+        )
+        self._next = self._reserved = self._unconfirmed = found[0][0]
+
+    def begin(self, connection: StoreConnection, keys: Sequence[EntryKey], changes: int) -> None:
+        """Lock nothing; reserve versions in this transaction if they run out in it."""
+        if self._next + changes > self._reserved:
+            reserved = self._next + changes + VERSIONS_RESERVED
+            connection.execute(
+                f"UPDATE {_COUNTERS} SET next_version = ? WHERE store = ?",
+                (reserved, self.store),
+            )
+            self._unconfirmed = reserved
+
+    def committed(self, rows: Mapping[EntryKey, Entry | None]) -> None:
+        """Keep what is in the database now, the reserved versions too."""
+        super().committed(rows)
+        self._reserved = max(self._reserved, self._unconfirmed)
+
+    def forget(self) -> None:
+        """Empty the cache, and trust no reservation that may have been rolled back."""
+        super().forget()
+        self._unconfirmed = self._reserved
+
+    def next_version(self) -> int:
+        """Count on; a number of a transaction that failed is lost."""
+        version = self._next
+        self._next = version + 1
+        return version
+
+    def _select(
+        self, connection: StoreConnection, keys: Sequence[EntryKey]
+    ) -> dict[EntryKey, Entry]:
+        sql = _sqlite_select(self.name, self.group, len(keys))
+        parameters = [part for key in keys for part in key]
+        return {
+            (group, key): Entry(value, version, expires_at)
+            for group, key, value, version, expires_at in connection.fetch(sql, parameters)
+        }
+
+    def write(self, connection: StoreConnection, rows: Mapping[EntryKey, Entry]) -> None:
+        """Insert or update rows; a row that is there keeps its position."""
+        connection.execute_many(
+            f"INSERT INTO {self.name} ({self.group}, key, value, version, expires_at) "
+            "VALUES (?, ?, CAST(? AS TEXT), ?, ?) "
+            f"ON CONFLICT ({self.group}, key) DO UPDATE SET value = excluded.value, "
+            "version = excluded.version, expires_at = excluded.expires_at",
+            [
+                (group, key, entry.value, entry.version, entry.expires_at)
+                for (group, key), entry in rows.items()
+            ],
+        )
+
+    def delete(self, connection: StoreConnection, keys: Sequence[EntryKey]) -> None:
+        """Delete rows."""
+        connection.execute_many(f"DELETE FROM {self.name} WHERE {self.group} = ? AND key = ?", keys)
+
+    def _with_prefix(self, prefix: str) -> tuple[str, builtins.list[Any]]:
+        # A range of the index; LIKE and GLOB have characters of their own.
+        return "key >= ? AND key <= ?", [prefix, f"{prefix}{_LAST * 2}"]
+
+
+@lru_cache(maxsize=128)
+def _sqlite_select(table: str, group: str, count: int) -> str:
+    # `(a, b) IN (VALUES …)` would scan the table; this searches its unique index.
+    return (
+        f"WITH wanted(a, b) AS (VALUES {', '.join(['(?, ?)'] * count)}) "
+        f"SELECT {group}, key, CAST(value AS BLOB), version, expires_at "
+        f"FROM wanted CROSS JOIN {table} ON {group} = a AND key = b"
+    )
+
+
+class PostgresEntries(EntryTable):
+    """Entries in PostgreSQL, where other engines may write at the same time."""
+
+    _mark = "%s"
+    _bytes = "value"
+
+    def __init__(self, model: type[models.Model], group: str, store: str) -> None:
+        super().__init__(model, group, store)
+        self._versions: builtins.list[int] = []
+        self._lock_class = LOCK_CLASS + zlib.crc32(self.name.encode()) % 256
+
+    def prepare(self, connection: StoreConnection) -> None:
+        """Do nothing: versions are counted by a sequence, which all engines share."""
+
+    def _with_prefix(self, prefix: str) -> tuple[str, builtins.list[Any]]:
+        return "starts_with(key, %s)", [prefix]
+
+    def next_version(self) -> int:
+        """Return one of the versions that `begin` got."""
+        return self._versions.pop()
+
+    def begin(self, connection: StoreConnection, keys: Sequence[EntryKey], changes: int) -> None:
+        """Lock the keys, in one order everywhere, until the end of the transaction; get versions.
+
+        Rows may not exist yet, so they cannot be locked themselves. The rows are read by a
+        statement of its own afterwards: one that waited would still see the old ones.
+        """
+        connection.fetch(
+            "SELECT pg_advisory_xact_lock(%s, lock) FROM "
+            "(SELECT unnest(%s::int[]) AS lock ORDER BY 1) AS locks",
+            (self._lock_class, sorted({_lock_of(key) for key in keys})),
+        )
+        # Not before the locks are held: versions of one entry grow from engine to engine.
+        found = connection.fetch(
+            "SELECT nextval(%s::regclass) FROM generate_series(1, %s)",
+            (f"{self.name}_version", changes),
+        )
+        self._versions = sorted((version for (version,) in found), reverse=True)
+
+    def _select(
+        self, connection: StoreConnection, keys: Sequence[EntryKey]
+    ) -> dict[EntryKey, Entry]:
+        found = connection.fetch(
+            f"SELECT {self.group}, key, value, version, expires_at FROM {self.name} "
+            "JOIN unnest(%s::text[], %s::text[]) AS wanted(a, b) "
+            f"ON {self.group} = a AND key = b",
+            ([group for group, _ in keys], [key for _, key in keys]),
+        )
+        return {
+            (group, key): Entry(value.encode(), version, expires_at)
+            for group, key, value, version, expires_at in found
+        }
+
+    def write(self, connection: StoreConnection, rows: Mapping[EntryKey, Entry]) -> None:
+        """Insert or update rows; a row that is there keeps its position."""
+        columns: list[Any] = [
+            [group for group, _ in rows],
+            [key for _, key in rows],
+            [entry.value.decode() for entry in rows.values()],
+            [entry.version for entry in rows.values()],
+            [entry.expires_at for entry in rows.values()],
+        ]
+        connection.execute(
+            f"INSERT INTO {self.name} ({self.group}, key, value, version, expires_at) "
+            "SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[]) "
+            f"ON CONFLICT ({self.group}, key) DO UPDATE SET value = excluded.value, "
+            "version = excluded.version, expires_at = excluded.expires_at",
+            columns,
+        )
+
+    def delete(self, connection: StoreConnection, keys: Sequence[EntryKey]) -> None:
+        """Delete rows."""
+        connection.execute(
+            f"DELETE FROM {self.name} USING unnest(%s::text[], %s::text[]) AS gone(a, b) "
+            f"WHERE {self.group} = a AND key = b",
+            ([group for group, _ in keys], [key for _, key in keys]),
+        )
+
+
+def _lock_of(key: EntryKey) -> int:
+    # Python's own hash differs between processes.
+    digest = hashlib.blake2b("\0".join(key).encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big") % LOCKS
