@@ -8,7 +8,6 @@ from typing import Final
 
 from engine.core.errors import EngineError
 from kv.clock import now_ms
-from kv.entries import Changed
 from kv.functions import OnChange
 from kv.stores.base import SWEEP_SIZE, Store
 
@@ -48,13 +47,10 @@ class Expiry:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def note(self, changed: Changed) -> None:
+    def note(self, expires_at: int) -> None:
         """Wait for the end of an entry that was written, if it is the next one."""
-        entry = changed.new
-        if entry is None or entry.expires_at is None:
-            return
-        if self._next is None or entry.expires_at < self._next:
-            self._wait_until(entry.expires_at)
+        if self._next is None or expires_at < self._next:
+            self._wait_until(expires_at)
 
     def _wait_until(self, at_ms: int) -> None:
         self._next = at_ms

@@ -91,12 +91,12 @@ class EntryFunctions:
         if not value:
             raise bad(call, "Object missing required field `value`")
         check_size(len(value), self._max_value_bytes)
-        change = SetValue(
-            value,
-            checked_ttl(call, arguments.ttl_ms),
-            checked_version(call, arguments.if_version),
-        )
-        says_version = arguments.with_version or arguments.if_version is not None
+        ttl_ms, if_version = arguments.ttl_ms, arguments.if_version
+        if ttl_ms is None and if_version is None:
+            change = SetValue(value)
+        else:
+            change = SetValue(value, checked_ttl(call, ttl_ms), checked_version(call, if_version))
+        says_version = arguments.with_version or if_version is not None
         return self._change(group, key, change, says_version)
 
     def update(self, call: Call) -> Awaitable[bytes]:

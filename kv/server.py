@@ -82,8 +82,8 @@ class KvServer(Module):
             await self._expiry.stop()
 
     def _on_change(self, index: str, key: str, changed: Changed) -> None:
-        if self._expiry is not None:
-            self._expiry.note(changed)
+        if changed.new is not None and changed.new.expires_at is not None and self._expiry:
+            self._expiry.note(changed.new.expires_at)
 
     async def _list_keys_with_prefix(self, call: Call) -> bytes:
         """Answer the keys with a prefix."""

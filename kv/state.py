@@ -97,7 +97,7 @@ class StateModule(Module):
             await self._expiry.stop()
 
     def _on_change(self, scope: str, key: str, changed: Changed) -> None:
-        if self._expiry is not None:
-            self._expiry.note(changed)
-        if self.config.triggers_enabled:
+        if changed.new is not None and changed.new.expires_at is not None and self._expiry:
+            self._expiry.note(changed.new.expires_at)
+        if self._triggers.has_triggers and self.config.triggers_enabled:
             self._triggers.on_change(scope, key, changed)

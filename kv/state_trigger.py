@@ -82,7 +82,11 @@ class Binding:
 
 
 class StateTriggerType(TriggerType):
-    """Calls functions after changes; the writer waits for none of them."""
+    """Calls functions after changes; the writer waits for none of them.
+
+    Attributes:
+        has_triggers: whether there is anybody to call.
+    """
 
     id = "state"
     description = "Changes of entries of the state"
@@ -91,6 +95,7 @@ class StateTriggerType(TriggerType):
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.has_triggers = False
         self._bindings: dict[tuple[str | None, str | None], dict[Trigger, Binding]] = {}
         self._place_of: dict[Trigger, tuple[str | None, str | None]] = {}
 
@@ -110,6 +115,7 @@ class StateTriggerType(TriggerType):
         place = (config.scope, config.key)
         self._bindings.setdefault(place, {})[trigger] = Binding(trigger, condition)
         self._place_of[trigger] = place
+        self.has_triggers = True
 
     def remove(self, trigger: Trigger) -> None:
         """Call its function no more; changes that wait for its condition are dropped."""
@@ -118,10 +124,11 @@ class StateTriggerType(TriggerType):
         bindings.pop(trigger).waiting.clear()
         if not bindings:
             del self._bindings[place]
+        self.has_triggers = bool(self._bindings)
 
     def on_change(self, scope: str, key: str, changed: Changed) -> None:
         """Call every function whose trigger matches; nothing is called if nothing was there."""
-        if not self._bindings or (changed.old is None and changed.new is None):
+        if changed.old is None and changed.new is None:
             return
         payload = b""
         for place in ((scope, key), (scope, None), (None, key), (None, None)):
