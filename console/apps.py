@@ -1,8 +1,9 @@
-"""The Django app `console`."""
+"""The Django apps of the console: its own, and the admin with the console's site."""
 
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
 
 
 class ConsoleConfig(AppConfig):
@@ -10,3 +11,9 @@ class ConsoleConfig(AppConfig):
 
     name = "console"
     verbose_name = "Console"
+
+
+class ConsoleAdminConfig(AdminConfig):
+    """`django.contrib.admin` with the console's site for `admin.site`."""
+
+    default_site = "console.site.ConsoleSite"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from django.apps import AppConfig
 
 if TYPE_CHECKING:
+    import asyncio
+
     from engine.core.engine import Engine
 
 
@@ -22,11 +24,18 @@ class EngineConfig(AppConfig):
 
 
 _running: list[Engine] = []
+_loop: list[asyncio.AbstractEventLoop] = []
 
 
-def set_engine(engine: Engine | None) -> None:
-    """Make an engine the running one of this process, or none."""
+def set_engine(engine: Engine | None, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    """Make an engine the running one of this process, or none.
+
+    Args:
+        engine: what `get_engine` returns from now on.
+        loop: the event loop that it runs on, for those who call it from another thread.
+    """
     _running[:] = [] if engine is None else [engine]
+    _loop[:] = [] if loop is None else [loop]
 
 
 def get_engine() -> Engine:
@@ -38,3 +47,14 @@ def get_engine() -> Engine:
     if not _running:
         raise EngineNotRunning("no engine runs in this process; start it with `iii`")
     return _running[0]
+
+
+def get_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop of the running engine: whatever touches the engine runs there.
+
+    Raises:
+        EngineNotRunning: there is no engine in this process, or its loop does not run yet.
+    """
+    if not _loop:
+        raise EngineNotRunning("no engine runs in this process; start it with `iii`")
+    return _loop[0]

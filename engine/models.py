@@ -50,3 +50,23 @@ class Trigger(models.Model):
 
     def __str__(self) -> str:
         return f"{self.trigger_type} → {self.function_id}"
+
+
+class EngineNode(models.Model):
+    """A running engine: it writes its row at start, refreshes it, and deletes it at its end.
+
+    Times are the database's own: clocks of machines differ.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    hostname = models.TextField()
+    pid = models.BigIntegerField()
+    version = models.TextField()
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "engine node"
+
+    def __str__(self) -> str:
+        return f"{self.hostname}, process {self.pid}"

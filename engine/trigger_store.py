@@ -1,4 +1,4 @@
-"""Writes triggers down behind the live registry, in batches, in a thread of its own.
+"""Writes triggers down behind the live registry, in batches, through the store executor.
 
 Nothing waits for it and nothing fails because of it: an invocation or a registration never
 touches the database. Changes of one trigger collapse into its latest state, so the backlog is
@@ -7,19 +7,21 @@ bounded by the number of triggers.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime as dt
 import hashlib
 import itertools
 import logging
-import threading
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from django.db import DatabaseError, connection, transaction
-
+from engine.core.deferred import Deferred
+from engine.core.errors import EngineError
 from engine.core.triggers import Binding, Trigger
 from engine.models import Trigger as TriggerRow
+from kv.stores.connection import StoreConnection
+from kv.stores.executor import Executor
 
 logger = logging.getLogger(__name__)
 
@@ -64,15 +66,21 @@ Change: TypeAlias = Saved | Detached | Removed
 
 
 class TriggerStore:
-    """The journal of triggers in the database, see `engine.core.triggers.TriggerJournal`."""
+    """The journal of triggers in the database, see `engine.core.triggers.TriggerJournal`.
 
-    def __init__(self) -> None:
+    Every method is called on the event loop; one batch at a time is on its way.
+
+    Args:
+        executor: what writes the database.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
         self._pending: dict[tuple[str, str, str], Change] = {}
-        self._wake = threading.Condition()
-        self._is_stopping = False
-        self._thread = threading.Thread(target=self._run, name="trigger-store", daemon=True)
+        self._writer: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
 
-    # --- the journal, called from the event loop ----------------------------------------------
+    # --- the journal --------------------------------------------------------------------------
 
     def saved(self, binding: Binding) -> None:
         """Note the state of a trigger."""
@@ -98,79 +106,72 @@ class TriggerStore:
 
     def _note(self, trigger: Trigger, change: Change) -> None:
         key = (trigger.id, trigger.trigger_type, trigger.function_id)
-        with self._wake:
-            self._pending[key] = _latest(self._pending.pop(key, None), change)
-            if len(self._pending) > MAX_PENDING:
-                del self._pending[next(iter(self._pending))]
-            self._wake.notify()
+        self._pending[key] = _latest(self._pending.pop(key, None), change)
+        if len(self._pending) > MAX_PENDING:
+            del self._pending[next(iter(self._pending))]
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.get_running_loop().create_task(self._write_all())
 
     # --- life ---------------------------------------------------------------------------------
 
-    def start(self) -> list[Trigger]:
+    async def start(self) -> list[Trigger]:
         """Begin to write; return the triggers that belong to nobody, to be live again.
 
         Whatever the last engine left as live is detached: its workers come back by themselves.
+
+        Raises:
+            StoreError: the database failed.
         """
-        now = dt.datetime.now(dt.UTC)
-        TriggerRow.objects.filter(is_owned=True, detached_at=None).update(detached_at=now)
-        orphans = [_trigger(row) for row in TriggerRow.objects.filter(is_owned=False)]
-        connection.close()  # this thread's; the writing one opens its own
-        self._thread.start()
+        orphans = await self._executor.run(_take_over)
+        self._sweep()
         return orphans
 
-    def stop(self) -> None:
-        """Write what is noted and end the thread; a database that is away is not waited for."""
-        with self._wake:
-            self._is_stopping = True
-            self._wake.notify()
-        if self._thread.is_alive():
-            self._thread.join(STOP_TIMEOUT_S)
+    async def stop(self) -> None:
+        """Write what is noted; a database that is away is not waited for."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        if self._writer is not None and not self._writer.done():
+            _, late = await asyncio.wait({self._writer}, timeout=STOP_TIMEOUT_S)
+            for each in late:
+                each.cancel()
+                logger.error("%d triggers were not written down", len(self._pending))
 
-    def _run(self) -> None:
-        try:
-            self._sweep()
-            while self._write_next():
-                pass
-        finally:
-            connection.close()
-
-    def _write_next(self) -> bool:
-        """Wait for changes and write a batch; return False when it is time to end."""
-        with self._wake:
-            has_work = self._wake.wait_for(
-                lambda: bool(self._pending) or self._is_stopping, timeout=SWEEP_INTERVAL_S
-            )
-            is_last_attempt = self._is_stopping
+    async def _write_all(self) -> None:
+        """Write batches until nothing is noted any more."""
+        while self._pending:
             keys = list(itertools.islice(self._pending, BATCH_SIZE))
             batch = {key: self._pending.pop(key) for key in keys}
-        if not has_work:
-            self._sweep()
-            return True
-        if not batch:
-            return False
-        try:
-            _write(batch)
-        except DatabaseError:
-            logger.exception("triggers could not be written down; trying again")
-            self._retry_later(batch)
-            return not is_last_attempt
-        return True
-
-    def _retry_later(self, batch: dict[tuple[str, str, str], Change]) -> None:
-        connection.close()
-        with self._wake:
-            # What was noted meanwhile is newer than the failed batch.
-            for key, change in self._pending.items():
-                batch[key] = _latest(batch.get(key), change)
-            self._pending = batch
-            self._wake.wait_for(lambda: self._is_stopping, timeout=RETRY_INTERVAL_S)
+            try:
+                await self._executor.run(lambda _, batch=batch: _write(batch))  # type: ignore[misc]
+            except EngineError as error:
+                logger.warning("triggers could not be written down, trying again: %s", error)
+                # What was noted meanwhile is newer than the failed batch.
+                for key, change in self._pending.items():
+                    batch[key] = _latest(batch.get(key), change)
+                self._pending = batch
+                await asyncio.sleep(RETRY_INTERVAL_S)
 
     def _sweep(self) -> None:
-        try:
-            limit = dt.datetime.now(dt.UTC) - DETACHED_RETENTION
-            TriggerRow.objects.filter(detached_at__lt=limit).delete()
-        except DatabaseError:
-            logger.exception("old triggers could not be dropped; trying again later")
+        """Drop old triggers now and from time to time."""
+        loop = asyncio.get_running_loop()
+        self._sweeper = loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+        self._executor.run(_drop_old).then(_log_failure)
+
+
+def _take_over(_: StoreConnection) -> list[Trigger]:
+    now = dt.datetime.now(dt.UTC)
+    TriggerRow.objects.filter(is_owned=True, detached_at=None).update(detached_at=now)
+    return [_trigger(row) for row in TriggerRow.objects.filter(is_owned=False)]
+
+
+def _drop_old(_: StoreConnection) -> None:
+    limit = dt.datetime.now(dt.UTC) - DETACHED_RETENTION
+    TriggerRow.objects.filter(detached_at__lt=limit).delete()
+
+
+def _log_failure(dropped: Deferred[None]) -> None:
+    if dropped.error is not None:
+        logger.warning("old triggers could not be dropped, trying again later: %s", dropped.error)
 
 
 def _latest(former: Change | None, change: Change) -> Change:
@@ -184,18 +185,17 @@ def _write(batch: dict[tuple[str, str, str], Change]) -> None:
     identities = {key: _identity(key) for key in batch}
     saved = {key: change for key, change in batch.items() if isinstance(change, Saved)}
     removed = [identities[key] for key, change in batch.items() if isinstance(change, Removed)]
-    with transaction.atomic():
-        TriggerRow.objects.bulk_create(
-            [_row(identities[key], change) for key, change in saved.items()],
-            update_conflicts=True,
-            unique_fields=["identity"],
-            update_fields=_UPDATED,
-        )
-        TriggerRow.objects.filter(identity__in=removed).delete()
-        for key, change in batch.items():
-            if isinstance(change, Detached):
-                row = TriggerRow.objects.filter(identity=identities[key], is_owned=True)
-                row.update(detached_at=change.at)
+    TriggerRow.objects.bulk_create(
+        [_row(identities[key], change) for key, change in saved.items()],
+        update_conflicts=True,
+        unique_fields=["identity"],
+        update_fields=_UPDATED,
+    )
+    TriggerRow.objects.filter(identity__in=removed).delete()
+    for key, change in batch.items():
+        if isinstance(change, Detached):
+            row = TriggerRow.objects.filter(identity=identities[key], is_owned=True)
+            row.update(detached_at=change.at)
 
 
 _UPDATED: Final = [

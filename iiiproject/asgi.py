@@ -26,7 +26,7 @@ from engine.consumers import TelemetryConsumer, WorkerConsumer
 from engine.core.listeners import ASGIApp, Listener, Receive, Scope, Send
 from iiiproject.refusal import Refusal
 
-application = ProtocolTypeRouter({"http": get_asgi_application()})
+application: Any = ProtocolTypeRouter({"http": get_asgi_application()})
 
 
 def route(pattern: str, app: Any) -> Any:
@@ -47,6 +47,7 @@ WORKER_ROUTES: Any = URLRouter(
 ROOMS: Mapping[str, ASGIApp] = {
     "workers": WORKER_ROUTES,
     "streams": Refusal(503, "streams are not built yet"),
+    "console": application,
 }
 """The applications of the listeners that bring none of their own."""
 

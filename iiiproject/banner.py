@@ -15,13 +15,19 @@ TYPED_AS: Final = {"0.0.0.0": "localhost", "::": "localhost"}
 """What to type to reach an address that is none."""
 
 
-def banner(config: EngineConfig, listeners: Mapping[int, Listener], database: str) -> str:
+def banner(
+    config: EngineConfig,
+    listeners: Mapping[int, Listener],
+    database: str,
+    first_admin: str | None = None,
+) -> str:
     """Compose the start banner.
 
     Args:
         config: what runs.
         listeners: what was bound, by the port that was really taken.
         database: where data lives, in words.
+        first_admin: where the first administrator is made; None if there is one.
     """
     out = sys.stdout
     rows = [(each.label, url(each, port)) for port, each in listeners.items()]
@@ -30,6 +36,9 @@ def banner(config: EngineConfig, listeners: Mapping[int, Listener], database: st
     if planned := module_names(config, built=False):
         rows.append(("not built yet", ", ".join(planned)))
     lines = ["", f"  {paint(f'iii engine {engine.__version__}', BOLD, out)}", "", *table(rows), ""]
+    if first_admin is not None:
+        lines += ["  Nobody can log in to the console yet. Make the administrator's account, once:"]
+        lines += [f"  {paint(first_admin, BOLD, out)}", ""]
     lines += [f"  {paint('try', DIM, out)}  {each}" for each in _first_things(listeners)]
     return "\n".join([*lines, f"  {paint('Ctrl-C stops the engine.', DIM, out)}", ""])
 

@@ -27,7 +27,8 @@ INTERRUPTED: Final = 130
 EPILOG: Final = """\
 Without a command the engine starts. It reads --config FILE, else ./iii-config.yaml, else
 ./config.yaml, else runs with the default modules. Environment: III_DATA_DIR, III_HOST,
-DATABASE_URL, REDIS_URL, SECRET_KEY, and whatever the config file names as ${NAME:default}.
+III_CONSOLE_PORT, DATABASE_URL, REDIS_URL, SECRET_KEY, and whatever the config file names as
+${NAME:default}.
 """
 
 
@@ -67,6 +68,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--host", metavar="ADDRESS", help="bind every port here, whatever the config says"
     )
+    _add_console_options(parser)
     parser.add_argument(
         "--server", choices=SERVERS, default=SERVERS[0], help="what serves (default: %(default)s)"
     )
@@ -84,6 +86,8 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     _add_modules(commands)
     _add_trigger(commands)
     _add_migrate(commands)
+    _add_backup(commands)
+    _add_restore(commands)
     return parser
 
 
@@ -127,6 +131,17 @@ def _add_data_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_console_options(parser: argparse.ArgumentParser) -> None:
+    console = parser.add_mutually_exclusive_group()
+    console.add_argument(
+        "--console-port",
+        metavar="PORT",
+        type=_port_or_any,
+        help="port of the console, 0 for any free one (default: $III_CONSOLE_PORT, else 3113)",
+    )
+    console.add_argument("--no-console", action="store_true", help="do not serve the console")
+
+
 def _add_check(commands: Any) -> None:
     text = "say everything that is wrong with a config file; start nothing"
     parser = commands.add_parser("check", help=text, description=text, allow_abbrev=False)
@@ -163,6 +178,26 @@ def _add_migrate(commands: Any) -> None:
     parser.set_defaults(run=_migrate)
 
 
+def _add_backup(commands: Any) -> None:
+    text = "write what the engine keeps into one file, while it runs"
+    parser = commands.add_parser("backup", help=text, description=text, allow_abbrev=False)
+    parser.add_argument("file", type=Path, metavar="FILE", help="a SQLite file, made anew")
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    _add_data_dir(parser)
+    parser.set_defaults(run=_backup)
+
+
+def _add_restore(commands: Any) -> None:
+    text = "fill the database of an engine that is stopped from a file of `iii backup`"
+    parser = commands.add_parser("restore", help=text, description=text, allow_abbrev=False)
+    parser.add_argument("file", type=Path, metavar="FILE", help="made by `iii backup`")
+    parser.add_argument(
+        "--force", action="store_true", help="replace what the database holds already"
+    )
+    _add_data_dir(parser)
+    parser.set_defaults(run=_restore)
+
+
 # --- commands: each imports what it needs, and nothing else does ------------------------------
 
 
@@ -175,6 +210,8 @@ def _serve(options: argparse.Namespace) -> int:
             uses_default_config=options.use_default_config,
             data_dir=options.data_dir,
             host=options.host,
+            console_port=options.console_port,
+            has_console=not options.no_console,
             server=options.server,
             grace_s=options.grace,
             log_level=options.log_level,
@@ -213,6 +250,18 @@ def _migrate(options: argparse.Namespace) -> int:
     return migrate(options.data_dir)
 
 
+def _backup(options: argparse.Namespace) -> int:
+    from iiiproject.backup import backup
+
+    return backup(options.file, data_dir=options.data_dir, replaces=options.force)
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from iiiproject.restore import restore
+
+    return restore(options.file, data_dir=options.data_dir, replaces=options.force)
+
+
 # --- values -----------------------------------------------------------------------------------
 
 
@@ -233,7 +282,14 @@ def _milliseconds(text: str) -> int:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 65_536:
+    port = _port_or_any(text)
+    if port == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
+    return port
+
+
+def _port_or_any(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port")
     return int(text)
 

@@ -4,6 +4,7 @@
 | --- | --- | --- |
 | `III_DATA_DIR` | where databases, secret and lock live | `./iii-data` |
 | `DATABASE_URL` | `postgres://user:password@host:port/name`, `sqlite:///path` | in `III_DATA_DIR` |
+| `III_CONSOLE_PORT` | port of the console, 0 for any free one, or `off` | 3113 |
 | `REDIS_URL` | broker of Celery and channel layer | none: everything in this process |
 | `SECRET_KEY` | signs sessions | made on first start, kept in the data directory |
 | `DJANGO_DEBUG` | `1`, `true`: error pages with details | off |
@@ -28,7 +29,7 @@ SYSTEM_DATABASE = "system.sqlite3"
 SECRET_FILE = "secret_key"
 
 # How long a statement waits for another process's lock on a SQLite file, in seconds.
-SQLITE_TIMEOUT_S = 20
+SQLITE_TIMEOUT_S = 5
 # The pool's own default of 30 s would hold an engine call for as long.
 POOL_TIMEOUT_S = 2
 

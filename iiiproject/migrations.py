@@ -24,7 +24,7 @@ def prepare_databases() -> None:
         StartError: a database cannot be reached or used, or PostgreSQL has unapplied migrations.
     """
     for alias in connections:
-        waiting = _unapplied(alias)
+        waiting = unapplied(alias)
         if not waiting:
             continue
         if connections[alias].vendor != "sqlite":
@@ -44,7 +44,7 @@ def migrate_all() -> None:
         StartError: a database cannot be reached or used.
     """
     for alias in connections:
-        _unapplied(alias)
+        unapplied(alias)
         print(describe_database(alias))
         _migrate(alias, verbosity=1)
     close_connections()
@@ -59,24 +59,34 @@ def describe_database(alias: str = "default") -> str:
     return f"PostgreSQL {options['NAME']} at {place}"
 
 
+def is_embedded() -> bool:
+    """Tell whether the engine's own tables are in SQLite, which has one writer: the engine."""
+    return bool(settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"))
+
+
 def close_connections() -> None:
     """Close the connections of this thread: the engine's own threads open theirs."""
     connections.close_all()
 
 
-def _unapplied(alias: str) -> list[str]:
-    connection = _plain_connection(alias)
+def unapplied(alias: str) -> list[str]:
+    """Name the migrations that a database waits for.
+
+    Raises:
+        StartError: it cannot be reached or used.
+    """
+    connection = plain_connection(alias)
     try:
         executor = MigrationExecutor(connection)
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except DatabaseError as error:
-        raise _unusable(alias, error) from error
+        raise unusable(alias, error) from error
     finally:
         connection.close()
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
 
 
-def _plain_connection(alias: str) -> BaseDatabaseWrapper:
+def plain_connection(alias: str) -> BaseDatabaseWrapper:
     """Make a connection outside the pool, which would hide why the database refuses."""
     connection = connections[alias].copy()
     if connection.vendor == "postgresql":
@@ -89,9 +99,10 @@ def _migrate(alias: str, *, verbosity: int) -> None:
     try:
         call_command("migrate", database=alias, interactive=False, verbosity=verbosity)
     except (DatabaseError, InconsistentMigrationHistory) as error:
-        raise _unusable(alias, error) from error
+        raise unusable(alias, error) from error
 
 
-def _unusable(alias: str, error: Exception) -> StartError:
+def unusable(alias: str, error: Exception) -> StartError:
+    """Say which database failed, and why, in one line."""
     reason = " ".join(str(error).split())
     return StartError(f"the database {describe_database(alias)} cannot be used: {reason}")

@@ -15,7 +15,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import django
 import uvloop
@@ -39,7 +39,8 @@ from iiiproject.logs import configure_logging
 
 if TYPE_CHECKING:
     from engine.core.engine import Engine
-    from engine.core.triggers import Trigger
+    from engine.trigger_store import TriggerStore
+    from kv.stores.database import Database
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +58,19 @@ LOOPBACKS: Final = frozenset({"127.0.0.1", "::1"})
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What the command line says about a start; None leaves it to the environment."""
+    """What the command line says about a start; None leaves it to the environment.
+
+    Attributes:
+        console_port: 0 takes any free port.
+        has_console: False serves none, whatever the environment says.
+    """
 
     config_file: Path | None
     uses_default_config: bool
     data_dir: Path | None
     host: str | None
+    console_port: int | None
+    has_console: bool
     server: str
     grace_s: float
     log_level: str
@@ -78,7 +86,7 @@ def serve(options: ServeOptions) -> int:
             installed_modules(),
             uses_default_config=options.uses_default_config,
         )
-        data_dir = _choose_data_dir(options.data_dir)
+        data_dir = choose_data_dir(options.data_dir)
         with locked(data_dir):
             set_up_django(data_dir)
             _serve(config, data_dir, options)
@@ -91,7 +99,7 @@ def serve(options: ServeOptions) -> int:
 def migrate(data_dir: Path | None) -> int:
     """Bring the tables of all databases up to date; return the exit code of the process."""
     try:
-        directory = _choose_data_dir(data_dir)
+        directory = choose_data_dir(data_dir)
         with locked(directory):
             set_up_django(directory)
             from iiiproject.migrations import migrate_all
@@ -103,7 +111,8 @@ def migrate(data_dir: Path | None) -> int:
     return 0
 
 
-def _choose_data_dir(given: Path | None) -> Path:
+def choose_data_dir(given: Path | None) -> Path:
+    """Return the data directory of the command line, else of the environment."""
     return environment.data_dir(os.environ if given is None else {"III_DATA_DIR": str(given)})
 
 
@@ -126,27 +135,31 @@ def _serve(config: EngineConfig, data_dir: Path, options: ServeOptions) -> None:
     from engine.apps import set_engine
     from engine.core.engine import Engine
     from engine.trigger_store import TriggerStore
-    from iiiproject.migrations import describe_database, prepare_databases
+    from iiiproject.console import console_listeners, open_console
+    from iiiproject.migrations import describe_database, is_embedded, prepare_databases
+    from kv.stores.database import Database
 
     raise_open_file_limit()
-    journal = TriggerStore()
+    database = Database.open(is_sqlite=is_embedded(), description=describe_database())
+    journal = TriggerStore(database.writer)
     engine = Engine(config, data_dir=data_dir, journal=journal)
+    engine.provide(database)
+    wanted = list(engine.listeners())
+    if options.has_console:
+        wanted += console_listeners(options.console_port, os.environ)
     listeners = [
-        replace(each, host=resolve_host(options.host, each.host, os.environ))
-        for each in engine.listeners()
+        replace(each, host=resolve_host(options.host, each.host, os.environ)) for each in wanted
     ]
     bound = bind_listeners(listeners)
     try:
         prepare_databases()
-        orphans = journal.start()
+        first_admin = open_console(bound)
         try:
-            set_engine(engine)
-            life = _Life(engine, orphans, bound, options, describe_database())
+            life = _Life(engine, database, journal, bound, options, first_admin)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(life.run())
         finally:
             set_engine(None)
-            journal.stop()
     finally:
         for each in bound:
             each.close()
@@ -158,32 +171,42 @@ class _Life:
     def __init__(
         self,
         engine: Engine,
-        orphans: Sequence[Trigger],
+        database: Database,
+        journal: TriggerStore,
         bound: Sequence[BoundListener],
         options: ServeOptions,
-        database: str,
+        first_admin: str | None,
     ) -> None:
         self._engine = engine
-        self._orphans = orphans
+        self._database = database
+        self._journal = journal
         self._bound = bound
         self._options = options
-        self._database = database
+        self._first_admin = first_admin
         self._asked_to_stop = asyncio.Event()
         self._asked_to_hurry = asyncio.Event()
 
     async def run(self) -> None:
         """Start, serve until a signal, stop."""
+        from engine.apps import set_engine
+        from engine.node import NodeLease
         from iiiproject.asgi import build_application
 
         loop = asyncio.get_running_loop()
+        set_engine(self._engine, loop)
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(each, self._on_signal)
         application = build_application({each.port: each.listener for each in self._bound})
         server = create_server(self._options.server, application)
-        await self._engine.start()
+        self._database.start()
+        lease = NodeLease(self._database.writer, is_sqlite=self._database.is_sqlite)
         grace_s = 0.0
         try:
-            for trigger in self._orphans:
+            # First of all: a restore that is under way lets nobody past this row.
+            await lease.start()
+            orphans = await self._journal.start()
+            await self._engine.start()
+            for trigger in orphans:
                 self._engine.triggers.add(trigger)
             await server.start(self._bound)
             _set_up_garbage_collection()
@@ -195,6 +218,9 @@ class _Life:
         finally:
             await self._stop_engine(grace_s)
             await server.close()
+            await self._journal.stop()
+            await lease.stop()
+            await self._database.stop()
 
     def _on_signal(self) -> None:
         if self._asked_to_stop.is_set():
@@ -218,17 +244,20 @@ class _Life:
         config = self._engine.config
         listeners = {each.port: each.listener for each in self._bound}
         if self._options.log_format == "json":
-            fields = {
+            fields: dict[str, Any] = {
                 "version": package.__version__,
                 "urls": {each.room: url(each, port) for port, each in listeners.items()},
-                "data": self._database,
+                "data": self._database.description,
                 "config": config.source,
                 "modules": module_names(config, built=True),
                 "not_built_yet": module_names(config, built=False),
             }
+            if self._first_admin is not None:
+                fields["first_admin"] = self._first_admin
             logger.info("engine is up", extra=fields)
         else:
-            print(banner(config, listeners, self._database), flush=True)
+            text = banner(config, listeners, self._database.description, self._first_admin)
+            print(text, flush=True)
         if self._options.server == "daphne":
             logger.warning(
                 "daphne takes a request body into memory before it is handled and never waits "

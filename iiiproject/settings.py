@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from console import skin
 from iiiproject import environment
 
 DATA_DIR = environment.data_dir(os.environ)
@@ -21,8 +22,10 @@ _SERVES_WITH_DAPHNE = "runserver" in sys.argv[1:2]
 
 INSTALLED_APPS = [
     *(["daphne"] if _SERVES_WITH_DAPHNE else []),
-    "unfold",
-    "django.contrib.admin",
+    # Before Django's own apps, whose commands about accounts it replaces.
+    "console.apps.ConsoleConfig",
+    "unfold.apps.BasicAppConfig",
+    "console.apps.ConsoleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -34,12 +37,12 @@ INSTALLED_APPS = [
     "engine",
     "kv",
     "streams",
-    "console",
 ]
 
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "console.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -87,8 +90,22 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
+FORMAT_MODULE_PATH = ["console.formats"]
 STATIC_URL = "static/"
+# Files are looked for when they are asked for: no time at start for an engine whose console nobody
+# opens, and none that an upgrade in place has changed meanwhile.
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = True
+WHITENOISE_MAX_AGE = 60
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Cookies of one host are shared by all its ports: the usual names would log people out of
+# whatever else they develop on this machine.
+SESSION_COOKIE_NAME = "iii_session"
+CSRF_COOKIE_NAME = "iii_csrf"
+CSRF_COOKIE_HTTPONLY = True
+
+UNFOLD = skin.UNFOLD
 
 # The engine sets up logging itself (iiiproject.serve); commands keep Python's defaults.
 LOGGING_CONFIG = None

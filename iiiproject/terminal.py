@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Sequence
 from typing import Final, TextIO
 
@@ -11,6 +12,9 @@ GREEN: Final = "32"
 YELLOW: Final = "33"
 BOLD: Final = "1"
 DIM: Final = "2"
+
+SHOWN_EVERY_S: Final = 0.1
+"""How often a line of progress changes: often enough to be seen to move."""
 
 
 def has_colours(stream: TextIO) -> bool:
@@ -32,3 +36,32 @@ def table(rows: Iterable[Sequence[str]], *, indent: str = "  ") -> list[str]:
         cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=True)]
         lines.append((indent + "   ".join([*cells, row[-1]])).rstrip())
     return lines
+
+
+class Progress:
+    """One line on a terminal that says how far a long work is; nothing anywhere else."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream if stream.isatty() else None
+        self._shown_at = 0.0
+
+    def show(self, text: str) -> None:
+        """Replace the line, unless it was replaced a moment ago."""
+        now = time.monotonic()
+        if self._stream is not None and now - self._shown_at > SHOWN_EVERY_S:
+            self._shown_at = now
+            self._stream.write(f"\r\x1b[K{text}")
+            self._stream.flush()
+
+    def clear(self) -> None:
+        """Leave an empty line to what is printed next."""
+        if self._stream is not None and self._shown_at:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+
+def size_text(size: int) -> str:
+    """Say a number of bytes for people."""
+    if size < 2**20:
+        return f"{size / 2**10:.1f} KiB"
+    return f"{size / 2**20:,.1f} MiB"

@@ -10,6 +10,9 @@ from iiiproject.settings import DATABASES as _DATABASES
 
 _DIRECTORY = Path(tempfile.mkdtemp(prefix="iii-tests-"))
 
+# The real one takes half a second for each account that a test makes.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
 DATABASES = {
     alias: {**options, "TEST": {"NAME": str(_DIRECTORY / f"{alias}.sqlite3")}}
     for alias, options in _DATABASES.items()

@@ -61,6 +61,7 @@ class Listener:
         label: what people call it in the start banner.
         app: the ASGI application; None where `iiiproject.asgi` supplies that of the room.
         handshake_timeout_ms: how long a client may take to send its request head.
+        other_port: what to do for another port, for the error when this one is taken.
     """
 
     room: str
@@ -70,3 +71,4 @@ class Listener:
     label: str
     app: ASGIApp | None = None
     handshake_timeout_ms: int = 10_000
+    other_port: str = ""

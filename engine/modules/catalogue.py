@@ -15,8 +15,8 @@ ENTRY_POINT_GROUP: Final = "iii.modules"
 
 BUILT_IN: Final = (
     "engine.modules.planned.stores:StreamModule",
-    "engine.modules.planned.stores:StateModule",
-    "engine.modules.planned.stores:KvServer",
+    "kv.state:StateModule",
+    "kv.server:KvServer",
     "engine.modules.api.module:RestApiModule",
     "engine.modules.planned.messages:QueueModule",
     "engine.modules.planned.messages:PubSubModule",

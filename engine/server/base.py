@@ -150,9 +150,10 @@ def start_error(listener: Listener, address: str, port: int, error: OSError) -> 
     """Return the error that tells an operator why a port could not be had, and the fix."""
     where = f"port {port} ({listener.label})"
     if error.errno == errno.EADDRINUSE:
+        other_port = listener.other_port or f"give the {listener.room!r} listener another port"
         return StartError(
             f"{where} is taken on {address}: another engine or program listens there; "
-            f"stop it, or give the {listener.room!r} listener another port"
+            f"stop it, or {other_port}"
         )
     if error.errno == errno.EACCES:
         return StartError(

@@ -30,11 +30,17 @@ SAMPLE: Final = ROOT / "tests" / "data" / "iii-config.yaml"
 LIMIT_S: Final = 30
 
 # Services the machine may offer; the engines of these tests bring their own.
-CLEAN: Final = {"DATABASE_URL": "", "REDIS_URL": "", "III_HOST": "", "III_DATA_DIR": ""}
+CLEAN: Final = {
+    "DATABASE_URL": "",
+    "REDIS_URL": "",
+    "III_HOST": "",
+    "III_DATA_DIR": "",
+    "III_CONSOLE_PORT": "off",
+}
 
 NOBODY: Final = 65_534
 AS_NOBODY: Final = (
-    "import os, sys, iiiproject.cli, iiiproject.serve; "
+    "import os, sys, iiiproject.cli, iiiproject.serve, kv.server, kv.state; "
     f"os.geteuid() or (os.setgid({NOBODY}), os.setuid({NOBODY})); "
     "sys.exit(iiiproject.cli.main(sys.argv[1:]))"
 )

@@ -11,26 +11,38 @@ import pytest
 from django.db import DatabaseError
 
 from engine import trigger_store
+from engine.core.triggers import Trigger
 from engine.models import Trigger as TriggerRow
 from engine.trigger_store import TriggerStore
+from kv.stores.executor import Executor
 from tests.fakes import FakeWorker, make_engine
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default"])
 
 
-def with_store(act: Callable[[FakeWorker], None]) -> None:
-    """Run an engine that writes its triggers down; everything is written when this returns."""
-    store = TriggerStore()
-    store.start()
-    engine = make_engine(journal=store)
+def with_store(act: Callable[[FakeWorker], Any]) -> list[Trigger]:
+    """Run an engine that writes its triggers down, and stop it; return what it took over."""
 
-    async def run() -> None:
+    async def run() -> list[Trigger]:
+        executor = Executor()
+        executor.start()
+        store = TriggerStore(executor)
+        orphans = await store.start()
+        engine = make_engine(journal=store)
         await engine.start()
-        act(FakeWorker(engine, {"name": "shop"}))
+        done = act(FakeWorker(engine, {"name": "shop"}))
+        if done is not None:
+            await done
         await engine.stop(0)
+        await store.stop()
+        await executor.stop()
+        return orphans
 
-    asyncio.run(run())
-    store.stop()
+    return asyncio.run(run())
+
+
+def nothing(_: FakeWorker) -> None:
+    """Start and stop only."""
 
 
 def rows(*fields: str) -> list[dict[str, Any]]:
@@ -83,30 +95,17 @@ def test_an_odd_id_is_storable() -> None:
 
 
 def test_triggers_of_nobody_are_live_again_after_a_restart() -> None:
-    def act(worker: FakeWorker) -> None:
+    async def act(worker: FakeWorker) -> None:
         worker.invoke(
             "engine::register_trigger",
             {"trigger_type": "later", "function_id": "f", "config": {"a": 1}},
         )
-
-    store = TriggerStore()
-    store.start()
-    engine = make_engine(journal=store)
-
-    async def run() -> None:
-        await engine.start()
-        worker = FakeWorker(engine)
-        act(worker)
         while not worker.take():
             await asyncio.sleep(0)
-        await engine.stop(0)
 
-    asyncio.run(run())
-    store.stop()
+    with_store(act)
 
-    again = TriggerStore()
-    (trigger,) = again.start()
-    again.stop()
+    (trigger,) = with_store(nothing)
     assert (trigger.trigger_type, trigger.function_id, trigger.config) == (
         "later",
         "f",
@@ -119,9 +118,7 @@ def test_what_a_killed_engine_left_as_live_is_detached() -> None:
     with_store(lambda worker: worker.trigger("t", "webhook", "f"))
     TriggerRow.objects.update(detached_at=None)
 
-    store = TriggerStore()
-    store.start()
-    store.stop()
+    with_store(nothing)
 
     assert TriggerRow.objects.get().detached_at is not None
 
@@ -133,9 +130,7 @@ def test_long_detached_triggers_are_forgotten() -> None:
     row.detached_at -= trigger_store.DETACHED_RETENTION
     row.save()
 
-    store = TriggerStore()
-    store.start()
-    store.stop()
+    with_store(nothing)
 
     assert TriggerRow.objects.count() == 0
 
@@ -153,9 +148,10 @@ def test_nothing_is_lost_while_the_database_is_away(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(trigger_store, "_write", failing_once)
 
-    def act(worker: FakeWorker) -> None:
+    async def act(worker: FakeWorker) -> None:
         worker.trigger("t", "webhook", "f")
-        assert was_away.wait(10)
+        while not was_away.is_set():
+            await asyncio.sleep(0)
         worker.trigger("u", "webhook", "f")
 
     with_store(act)

@@ -1,4 +1,4 @@
-"""Streams, state and the KV server, not built yet."""
+"""Streams, not built yet."""
 
 from __future__ import annotations
 
@@ -83,60 +83,3 @@ class StreamModule(PlannedModule):
                 label="streams",
             ),
         )
-
-
-class StateKvStore(KvStoreAdapter):
-    """State in the engine's database."""
-
-    class_path = "modules::state::adapters::KvStore"
-    aliases = ("kv",)
-
-
-class StateRedis(RedisAdapter):
-    """State in Redis."""
-
-    class_path = "modules::state::adapters::RedisAdapter"
-    aliases = ("redis",)
-
-
-class StateBridge(BridgeAdapter):
-    """State of another engine."""
-
-    class_path = "modules::state::adapters::Bridge"
-    aliases = ("bridge",)
-
-
-STATE_ADAPTERS = AdapterRegistry(StateKvStore, StateRedis, StateBridge)
-
-
-class StateConfig(AnyModuleConfig):
-    """The options of the state module."""
-
-    adapter: AdapterChoice = Field(
-        default_factory=STATE_ADAPTERS.default_choice, description="where the values are"
-    )
-    triggers_enabled: bool = Field(default=True, description="whether changes fire triggers")
-    max_value_bytes: int | None = Field(
-        default=None, ge=1, description="largest value, in bytes; no limit if absent"
-    )
-    save_interval_ms: int = Field(
-        default=5_000, ge=0, description="accepted without effect: writes are committed at once"
-    )
-
-
-class StateModule(PlannedModule):
-    """Values by scope and key, with triggers on their changes."""
-
-    class_path = "modules::state::StateModule"
-    aliases = ("iii-state", "state")
-    Config = StateConfig
-    adapters = STATE_ADAPTERS
-    on_by_default = True
-
-
-class KvServer(PlannedModule):
-    """Values by index and key, without triggers."""
-
-    class_path = "modules::kv_server::KvServer"
-    Config = KvStoreOptions
-    on_by_default = True

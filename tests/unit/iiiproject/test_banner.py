@@ -51,5 +51,14 @@ def test_the_banner_says_what_runs_where_and_what_to_try() -> None:
     )
 
 
+def test_the_banner_leads_to_the_first_administrator() -> None:
+    link = "http://localhost:3113/first-admin/x/"
+
+    text = banner(config(), {3113: listener("http", None, "console")}, "/data", link)
+
+    assert f"Make the administrator's account, once:\n  {link}\n" in text
+    assert "administrator" not in banner(config(), {}, "/data")
+
+
 def test_a_complete_engine_has_nothing_to_excuse() -> None:
     assert "not built yet" not in banner(config(HereModule), {}, "/data/engine.sqlite3")

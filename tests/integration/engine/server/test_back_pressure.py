@@ -346,6 +346,10 @@ class TestReadBuffer:
         return len(connection._parser.get_buffer(0)) if connection._parser else 0
 
     @staticmethod
+    def is_direct(connection: Connection) -> bool:
+        return connection._is_direct
+
+    @staticmethod
     def connection(running: Running) -> Connection:
         server = cast("PicowsServer", running.server)
         (connection,) = server._shared.connections
@@ -376,13 +380,13 @@ class TestReadBuffer:
         session = await application.session()
         peer.send(b"alone")
         await eventually(lambda: session.received, "came")
-        assert connection._is_direct
+        assert self.is_direct(connection)
 
         peer.write(frame(TEXT, b"x" * 100) * 100)
 
         await eventually(lambda: len(session.received) == 101, "all came")
-        assert not connection._is_direct
-        await eventually(lambda: connection._is_direct, "quiet again")
+        assert not self.is_direct(connection)
+        await eventually(lambda: self.is_direct(connection), "quiet again")
         peer.send(b"afterwards")
         await eventually(lambda: len(session.received) == 102, "came")
 

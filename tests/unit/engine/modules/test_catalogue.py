@@ -172,7 +172,10 @@ def test_processes_may_be_listed_several_times(registry: ModuleRegistry) -> None
     ]
 
 
-@pytest.mark.parametrize("module", [*ADAPTER_SPELLINGS, "modules::telemetry::TelemetryModule"])
+PLANNED = sorted({*ADAPTER_SPELLINGS} - {"modules::state::StateModule"})
+
+
+@pytest.mark.parametrize("module", [*PLANNED, "modules::telemetry::TelemetryModule"])
 def test_modules_that_are_not_built_yet_ignore_options_that_they_do_not_know(
     registry: ModuleRegistry, module: str
 ) -> None:
@@ -183,7 +186,7 @@ def test_modules_that_are_not_built_yet_ignore_options_that_they_do_not_know(
 def test_modules_that_are_not_built_yet_refuse_adapters_that_nobody_knows(
     registry: ModuleRegistry,
 ) -> None:
-    source = "modules: [{class: iii-state, config: {adapter: {class: sqlite}}}]"
+    source = "modules: [{class: iii-stream, config: {adapter: {class: sqlite}}}]"
     with pytest.raises(ConfigError, match="Adapter factory 'sqlite' not found; available: "):
         check_document(parse_document(source, "iii.yaml", {}), registry)
 

@@ -19,33 +19,22 @@ def build(source: str) -> Module:
     return config.modules[0].build(make_engine())
 
 
-@pytest.mark.parametrize(
-    ("source", "class_path"),
-    [
-        (
-            "{class: iii-state, config: {adapter: {class: kv, config:"
-            " {store_method: file_based, file_path: '${NOPE:./data/a:b}'}}}}",
-            "modules::state::StateModule",
-        ),
-        (
-            "{class: modules::kv_server::KvServer, config: {file_path: '${NOPE:./data/a:b}'}}",
-            "modules::kv_server::KvServer",
-        ),
-    ],
-)
 async def test_a_configured_path_is_told_to_have_no_effect(
-    source: str, class_path: str, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    await build(source).start()
+    await build(
+        "{class: iii-stream, config: {adapter: {class: kv, config:"
+        " {store_method: file_based, file_path: '${NOPE:./data/a:b}'}}}}"
+    ).start()
     assert caplog.messages == [
-        f"{class_path}: file_path ./data/a:b (saved every 5000 ms) is accepted without effect: "
-        "everything stored is a row in the engine's database, "
+        "modules::stream::StreamModule: file_path ./data/a:b (saved every 5000 ms) is accepted "
+        "without effect: everything stored is a row in the engine's database, "
         f"{settings.DATABASES['default']['NAME']}"
     ]
 
 
-@pytest.mark.parametrize("source", ["{class: iii-state}", "{class: iii-pubsub}"])
+@pytest.mark.parametrize("source", ["{class: iii-stream}", "{class: iii-pubsub}"])
 async def test_without_a_path_nothing_is_said(
     source: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,0 +1,1 @@
+"""Django's commands about accounts, for where the console keeps them."""

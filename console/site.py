@@ -1,0 +1,39 @@
+"""The admin site of the console: Django's own with the live pages beside its models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from unfold.sites import UnfoldAdminSite
+
+from console.first_admin import has_admin
+from console.live.overview import OverviewPage
+from console.live.pages import PAGES
+
+
+class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]  # Unfold has no types
+    """The site behind `django.contrib.admin.site`; plain `ModelAdmin` classes work on it too."""
+
+    def extra_urls(self) -> list[URLPattern]:
+        """Return the live pages, each for staff with its permission; called by Unfold."""
+        return [path(page.route, self.admin_view(page.as_view()), name=page.name) for page in PAGES]
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponseBase:
+        """Show what is connected now, and everything that has a table."""
+        return OverviewPage.as_view()(request)
+
+    def login(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the login form; where nobody can log in yet, say how that changes."""
+        response: HttpResponse = super().login(request, extra_context)
+        if isinstance(response, TemplateResponse) and response.context_data is not None:
+            response.template_name = "console/login.html"
+            response.context_data["has_admin"] = has_admin()
+        return response

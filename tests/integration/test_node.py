@@ -1,0 +1,94 @@
+"""The lease of an engine in the database."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+import uuid
+from collections.abc import Awaitable, Callable
+
+import pytest
+from django.db.models.functions import Now
+
+import engine
+from engine import node
+from engine.models import EngineNode
+from engine.node import NodeLease, live_nodes
+from kv.stores.executor import Executor
+
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default"])
+
+
+def with_lease(
+    act: Callable[[Executor, NodeLease], Awaitable[None]], *, is_sqlite: bool = False
+) -> None:
+    """Hold a lease while something is done."""
+
+    async def run() -> None:
+        executor = Executor()
+        executor.start()
+        lease = NodeLease(executor, is_sqlite=is_sqlite)
+        await lease.start()
+        try:
+            await act(executor, lease)
+        finally:
+            await lease.stop()
+            await executor.stop()
+
+    asyncio.run(run())
+
+
+def add(seen_ago_s: float) -> uuid.UUID:
+    seen_at = Now() - dt.timedelta(seconds=seen_ago_s)
+    row = EngineNode.objects.create(
+        id=uuid.uuid4(), hostname="h", pid=1, version="1", started_at=seen_at, seen_at=seen_at
+    )
+    return row.id
+
+
+def ids() -> set[uuid.UUID]:
+    return set(EngineNode.objects.values_list("id", flat=True))
+
+
+def test_a_running_engine_is_known_until_it_stops() -> None:
+    async def act(executor: Executor, lease: NodeLease) -> None:
+        row = await executor.query(lambda _: live_nodes().get())
+        assert (row.id, row.pid, row.version) == (lease.id, os.getpid(), engine.__version__)
+        assert row.seen_at == row.started_at
+
+    with_lease(act)
+    assert not EngineNode.objects.exists()
+
+
+def test_a_lease_is_refreshed_and_comes_back_if_it_was_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(node, "REFRESH_INTERVAL_S", 0.01)
+
+    async def act(executor: Executor, lease: NodeLease) -> None:
+        first = await executor.query(lambda _: EngineNode.objects.get())
+        async with asyncio.timeout(10):
+            while (
+                await executor.query(lambda _: EngineNode.objects.get())
+            ).seen_at <= first.seen_at:
+                pass
+            await executor.run(lambda _: EngineNode.objects.all().delete())
+            while not await executor.query(lambda _: EngineNode.objects.exists()):
+                pass
+
+    with_lease(act)
+    assert not EngineNode.objects.exists()
+
+
+@pytest.mark.parametrize("is_sqlite", [True, False])
+def test_engines_that_are_gone_are_dropped_by_the_next(is_sqlite: bool) -> None:
+    live, _ = add(5), add(31)
+    assert {each.id for each in live_nodes()} == {live}
+
+    async def act(executor: Executor, lease: NodeLease) -> None:
+        # Where the lock on the data directory decides, every other row is of the past.
+        expected = {lease.id} if is_sqlite else {lease.id, live}
+        assert await executor.query(lambda _: ids()) == expected
+
+    with_lease(act, is_sqlite=is_sqlite)
