@@ -26,17 +26,17 @@ def find_postgres() -> Path | None:
     return Path(program).parent if program else None
 
 
-@contextlib.contextmanager
-def running_postgres(binaries: Path, *, is_durable: bool = False) -> Iterator[str]:
-    """Run a server on a free port of the loopback; give its URL.
+class PostgresServer:
+    """A server of the tests' own, which can be stopped and started again.
 
-    Only a durable one survives what it is told to survive; the other is faster.
+    Attributes:
+        url: where it is, for DATABASE_URL.
     """
-    with tempfile.TemporaryDirectory(prefix="iii-postgres-") as directory:
+
+    def __init__(self, binaries: Path, directory: str, *, is_durable: bool) -> None:
         data = Path(directory, "data")
-        as_root = os.geteuid() == 0
         prefix: list[str] = []
-        if as_root:
+        if os.geteuid() == 0:
             account = pwd.getpwnam(POSTGRES_USER)
             os.chown(directory, account.pw_uid, account.pw_gid)
             prefix = ["runuser", "-u", POSTGRES_USER, "--"]
@@ -45,12 +45,39 @@ def running_postgres(binaries: Path, *, is_durable: bool = False) -> Iterator[st
         options = f"-p {port} -k {directory} -c listen_addresses=127.0.0.1"
         if not is_durable:
             options += " -c fsync=off"
-        control = [*prefix, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
-        _run([*control, "-l", f"{directory}/log", "-o", options, "start"])
+        self.url = f"postgres://iii@127.0.0.1:{port}/postgres"
+        self._control = [*prefix, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
+        self._start = ["-l", f"{directory}/log", "-o", options, "start"]
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        _run([*self._control, *self._start])
+
+    def stop(self) -> None:
+        """Stop it at once, as a machine does that loses its power."""
+        _run([*self._control, "-m", "immediate", "stop"])
+
+
+@contextlib.contextmanager
+def postgres_server(binaries: Path, *, is_durable: bool = False) -> Iterator[PostgresServer]:
+    """Run a server on a free port of the loopback.
+
+    Only a durable one survives what it is told to survive; the other is faster.
+    """
+    with tempfile.TemporaryDirectory(prefix="iii-postgres-") as directory:
+        server = PostgresServer(binaries, directory, is_durable=is_durable)
+        server.start()
         try:
-            yield f"postgres://iii@127.0.0.1:{port}/postgres"
+            yield server
         finally:
-            _run([*control, "-m", "immediate", "stop"])
+            server.stop()
+
+
+@contextlib.contextmanager
+def running_postgres(binaries: Path, *, is_durable: bool = False) -> Iterator[str]:
+    """Run a server, see `postgres_server`; give its URL."""
+    with postgres_server(binaries, is_durable=is_durable) as server:
+        yield server.url
 
 
 def _run(command: list[str]) -> None:

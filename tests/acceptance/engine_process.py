@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -25,10 +26,18 @@ modules:
   - class: modules::api::RestApiModule
     config:
       port: {http_port}
-{api_options}"""
+{api_options}
+  - class: modules::state::StateModule
+  - class: modules::kv_server::KvServer
+"""
 
 # Services the machine may offer; an engine under test brings its own.
-_FOREIGN_SETTINGS: Final = {"DATABASE_URL": "", "REDIS_URL": "", "III_HOST": ""}
+_FOREIGN_SETTINGS: Final = {
+    "DATABASE_URL": "",
+    "REDIS_URL": "",
+    "III_HOST": "",
+    "III_CONSOLE_PORT": "off",
+}
 
 
 class EngineProcess(Process):
@@ -38,9 +47,16 @@ class EngineProcess(Process):
         folder: keeps config, data and output.
         server: which server serves all ports.
         api_options: more options of the REST module, as indented YAML.
+        environment: more variables, such as DATABASE_URL.
     """
 
-    def __init__(self, folder: Path, server: Server = "picows", api_options: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        server: Server = "picows",
+        api_options: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.server = server
         self.worker_port, self.http_port = _free_ports(2)
@@ -52,7 +68,9 @@ class EngineProcess(Process):
         )
         command = [sys.executable, str(_MANAGE), "runengine", "-c", str(config)]
         command += ["--data-dir", str(folder / "data"), "--server", server]
-        super().__init__(f"engine-{server}", command, folder, _FOREIGN_SETTINGS)
+        super().__init__(
+            f"engine-{server}", command, folder, _FOREIGN_SETTINGS | dict(environment or {})
+        )
 
     @property
     def worker_url(self) -> str:
