@@ -24,6 +24,7 @@ from tests.bench.jobs import (
     FleetJob,
     FleetResult,
     ServeJob,
+    StoreJob,
     decode_job,
     encode,
     route_path,
@@ -97,6 +98,50 @@ def run_fleet(job: FleetJob) -> FleetResult:
     return FleetResult(job.workers, register_s, register_cpu_s, before, after, calls)
 
 
+def run_store(job: StoreJob) -> CallResult:
+    """Measure calls of a function of the state; counters must be exact afterwards."""
+    loop = Loop()
+    payload = job.payload.build()
+    places = [b'{"scope":"bench","key":"key%07d"' % number for number in range(job.keys)]
+    sets = [call_template("state::set", b'%b,"value":%b}' % (at, payload)) for at in places]
+    if job.operation == "set":
+        templates, expected = sets, b'{"old_value":'
+    elif job.operation == "get":
+        templates = [call_template("state::get", at + b"}") for at in places]
+        expected = payload
+    else:
+        templates, expected = [call_template("state::update", _INCREMENT)], b'{"old_value":'
+    before = Caller(loop, job.port, itertools.cycle(sets), b'{"old_value":', job.depth)
+    caller = Caller(loop, job.port, itertools.cycle(templates), expected, job.depth)
+    _await_open(loop, [], caller)
+    before.start(calls=len(sets))
+    _await_answers(loop, before)
+    if before.failed or before.ledger.pending:
+        raise JobFailed(f"keys could not be set: {before.first_failure.decode(errors='replace')}")
+    counted = _counter(loop, job.port)
+    result = _measure(loop, caller, [], job)
+    if job.operation == "update":
+        counted = _counter(loop, job.port) - counted
+        if counted != caller.ledger.answered:
+            raise JobFailed(f"{caller.ledger.answered} increments were answered, {counted} counted")
+    loop.close()
+    return result
+
+
+_COUNTER = b'{"scope":"bench","key":"counter"'
+_INCREMENT = _COUNTER + b',"ops":[{"type":"increment","path":"n","by":1}]}'
+
+
+def _counter(loop: Loop, port: int) -> int:
+    """Return the counter that updates increment."""
+    increment = call_template("state::update", _INCREMENT.replace(b'"by":1', b'"by":0'))
+    caller = Caller(loop, port, [increment], b"(none)", 1)
+    _await_open(loop, [], caller)
+    caller.start(calls=1)
+    _await_answers(loop, caller)
+    return int(caller.first_failure.rpartition(b'"n":')[2].partition(b"}")[0])
+
+
 def run_server(job: ServeJob) -> None:
     """Serve HTTP routes, one function each, until the standard input ends."""
     loop = Loop()
@@ -142,7 +187,7 @@ def _await_success(loop: Loop, caller: Caller) -> None:
 
 
 def _measure(
-    loop: Loop, caller: Caller, workers: Sequence[Worker], job: CallJob | FleetJob
+    loop: Loop, caller: Caller, workers: Sequence[Worker], job: CallJob | FleetJob | StoreJob
 ) -> CallResult:
     """Keep calls in flight and measure after the warm-up; wait until every call is answered."""
     calls = job.calls if isinstance(job, CallJob) else None
@@ -222,6 +267,12 @@ class _Window:
         )
 
 
+def _run(job: CallJob | FleetJob | StoreJob) -> CallResult | FleetResult:
+    if isinstance(job, CallJob):
+        return run_calls(job)
+    return run_fleet(job) if isinstance(job, FleetJob) else run_store(job)
+
+
 def main() -> int:
     """Do the job of the first line of the standard input."""
     raise_open_files_limit()
@@ -232,8 +283,7 @@ def main() -> int:
         if isinstance(job, ServeJob):
             run_server(job)
         else:
-            result = run_calls(job) if isinstance(job, CallJob) else run_fleet(job)
-            sys.stdout.buffer.write(encode(result))
+            sys.stdout.buffer.write(encode(_run(job)))
     except (JobFailed, ConnectionBroken, FrameError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from tests.bench.payloads import Payload
+
+Operation = Literal["set", "get", "update"]
 
 
 class CallJob(msgspec.Struct, frozen=True, tag=True):
@@ -46,7 +50,25 @@ class ServeJob(msgspec.Struct, frozen=True, tag=True):
     routes: int
 
 
-Job = CallJob | FleetJob | ServeJob
+class StoreJob(msgspec.Struct, frozen=True, tag=True):
+    """Call a function of the state, `depth` calls in flight, over so many keys in turn.
+
+    Attributes:
+        operation: `set` and `get` of the payload; `update` increments one key's counter.
+        keys: how many keys there are, all set before the measurement.
+    """
+
+    port: int
+    pid: int
+    depth: int
+    operation: Operation
+    payload: Payload
+    keys: int
+    seconds: float
+    warmup_s: float = 0.3
+
+
+Job = CallJob | FleetJob | ServeJob | StoreJob
 
 
 class CallResult(msgspec.Struct, frozen=True):

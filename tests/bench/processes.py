@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from tests.bench.jobs import CallJob, CallResult, FleetJob, FleetResult, ServeJob, encode
+from tests.bench.jobs import CallJob, CallResult, FleetJob, FleetResult, ServeJob, StoreJob, encode
 from tests.bench.procfs import Memory, memory
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
@@ -80,8 +80,12 @@ class Processes:
                 yield Subject("bare router", pid, port)
 
     @contextmanager
-    def engine(self) -> Iterator[Subject]:
-        """Run one engine on free ports, with an empty data directory."""
+    def engine(self, database_url: str = "") -> Iterator[Subject]:
+        """Run one engine on free ports, with an empty data directory.
+
+        Args:
+            database_url: of an empty PostgreSQL; the embedded SQLite if there is none.
+        """
         port, http_port = _free_ports(2)
         with tempfile.TemporaryDirectory(prefix="iii-bench-") as directory:
             config = Path(directory) / "config.yaml"
@@ -89,19 +93,25 @@ class Processes:
                 f"port: {port}\n"
                 "modules:\n"
                 "  - class: modules::api::RestApiModule\n"
-                f"    config: {{ port: {http_port} }}\n",
+                f"    config: {{ port: {http_port} }}\n"
+                "  - class: modules::state::StateModule\n",
                 encoding="utf-8",
             )
             data = Path(directory) / "data"
             command = [sys.executable, str(_MANAGE), "runengine"]
-            command += ["-c", str(config), "--data-dir", str(data)]
+            command += ["-c", str(config), "--data-dir", str(data), "--no-console"]
             if self.server is not None:
                 command += ["--server", self.server]
+            environment = {**os.environ, "DATABASE_URL": database_url}
+            if database_url:
+                _migrate(data, environment)
             log = Path(directory) / "log"
-            with _running("engine", command, port, log, self._pin(_SUBJECT_CPU)) as pid:
+            with _running(
+                "engine", command, port, log, self._pin(_SUBJECT_CPU), environment
+            ) as pid:
                 yield Subject("engine", pid, port, http_port)
 
-    def run(self, job: CallJob | FleetJob, result: type[ResultT]) -> ResultT:
+    def run(self, job: CallJob | FleetJob | StoreJob, result: type[ResultT]) -> ResultT:
         """Let a load generator do a job, and return what it measured.
 
         Raises:
@@ -167,12 +177,22 @@ class Processes:
 
 @contextmanager
 def _running(
-    name: str, command: Sequence[str], port: int, log: Path, prepare: Callable[[], None] | None
+    name: str,
+    command: Sequence[str],
+    port: int,
+    log: Path,
+    prepare: Callable[[], None] | None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[int]:
     """Run a process while the block is run, from the moment it accepts connections."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=PROJECT, stdout=output, stderr=subprocess.STDOUT, preexec_fn=prepare
+            command,
+            cwd=PROJECT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=prepare,
+            env=environment,
         )
     try:
         _await_port(name, process, port, log)
@@ -181,6 +201,15 @@ def _running(
             raise BenchFailed(f"{name}: ended by itself: {_tail(log)}")
     finally:
         _stop(process)
+
+
+def _migrate(data: Path, environment: Mapping[str, str]) -> None:
+    command = [sys.executable, str(_MANAGE), "runengine", "migrate", "--data-dir", str(data)]
+    done = subprocess.run(
+        command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise BenchFailed(f"PostgreSQL was not migrated: {done.stderr.strip()}")
 
 
 def _await_port(name: str, process: subprocess.Popen[bytes], port: int, log: Path) -> None:

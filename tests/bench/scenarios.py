@@ -17,6 +17,7 @@ from tests.bench.http_scenarios import http, http_routes
 from tests.bench.jobs import CallResult, FleetJob, FleetResult
 from tests.bench.payloads import Payload
 from tests.bench.processes import Subject
+from tests.bench.store_scenarios import state, state_postgres
 
 _ORDERS: Final = {"type first": False, "type last": True}
 _FLEET_WORKERS: Final = 1000
@@ -210,6 +211,8 @@ SCENARIOS: Final = (
     _payload_scenario("objects-100k", "100 kB of objects", Payload("objects", 100_000), 4),
     _payload_scenario("objects-1m", "1 MB of objects", Payload("objects", 1_000_000), 6),
     Scenario("fleet", "1,000 workers with 10 functions each", fleet),
+    Scenario("state", "state on SQLite: set, get and a hot key", state),
+    Scenario("state-postgres", "the same on PostgreSQL", state_postgres),
     Scenario("http", "GET through a worker, 1, 32 and 128 connections", http),
     Scenario("http-routes", "the same with 1,000 and 10,000 routes", http_routes),
 )
