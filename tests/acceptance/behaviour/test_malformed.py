@@ -127,8 +127,14 @@ def test_every_bad_call_of_a_built_in_gets_its_code(site: Site) -> None:
         ],
         "engine::unregister_trigger": [({}, "deserialization_error")],
         "engine::log::info": [({"message": 5}, "deserialization_error")],
-        "state::get": [({"scope": "s", "key": "k"}, "function_not_found")],
-        "kv_server::get": [({"index": "s", "key": "k"}, "function_not_found")],
+        "state::get": [({"scope": "s"}, "deserialization_error"), (5, "deserialization_error")],
+        "state::set": [({"scope": "s", "key": "k"}, "deserialization_error")],
+        "state::update": [
+            ({"scope": "s", "key": "k", "ops": [{"type": "no"}]}, "deserialization_error"),
+            ({"scope": "s", "key": "k", "ops": [], "if_version": 7}, "version_conflict"),
+        ],
+        "kv_server::get": [({"scope": "s", "key": "k"}, "deserialization_error")],
+        "stream::get": [({}, "function_not_found")],
         "engine::channels::create": [({}, "function_not_found")],
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes import FakeWorker, make_engine
 from tests.integration.kv.conftest import StoreWorker
 
 AT: dict[str, Any] = {"index": "i", "key": "k"}
@@ -84,3 +85,11 @@ async def test_versions_pages_and_expiry_are_those_of_state(worker: StoreWorker)
 async def test_dotted_spellings_work(worker: StoreWorker, name: str) -> None:
     answer = await worker.answer(f"kv_server.{name}", {**AT, "value": 1, "ops": []})
     assert "error" not in answer
+
+
+async def test_without_the_module_its_functions_do_not_exist() -> None:
+    engine = make_engine()
+    await engine.start()
+    answer = FakeWorker(engine).call("kv_server::get", AT)
+    assert answer["error"]["code"] == "function_not_found"
+    await engine.stop(grace_s=0)
