@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -36,6 +36,10 @@ from kv.entries import (
 )
 from kv.stores.base import Item, Store, Unknown
 from kv.update_ops import InvalidOps, parse_ops
+
+if TYPE_CHECKING:
+    from engine.core.engine import Engine
+    from engine.core.functions import Handler
 
 T = TypeVar("T")
 
@@ -182,6 +186,33 @@ class EntryFunctions:
             return finish(changed)
 
         return tell
+
+
+def register(
+    engine: Engine,
+    prefix: str,
+    handlers: Mapping[str, Handler],
+    descriptions: Mapping[str, str],
+    schemas: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Install the functions of a module, each under its dotted spelling, too.
+
+    Args:
+        engine: where.
+        prefix: the first part of their ids: `state`.
+        handlers: by the last part of the id.
+        descriptions: likewise.
+        schemas: likewise, `request_format` and `response_format`.
+    """
+    for name, handler in handlers.items():
+        engine.register_function(
+            f"{prefix}::{name}",
+            handler,
+            description=descriptions[name],
+            aliases=(f"{prefix}.{name}",),
+            failure_code=f"{name.upper()}_ERROR",
+            **schemas[name],
+        )
 
 
 def _value(entry: Entry | None) -> bytes | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from engine.core.functions import Call
 from engine.core.modules import Module, ModuleConfig
@@ -11,7 +11,7 @@ from kv.adapters import KvStoreOptions, open_store
 from kv.arguments import PrefixArguments, reader
 from kv.entries import Changed
 from kv.expiry import Expiry
-from kv.functions import EntryFunctions
+from kv.functions import EntryFunctions, register
 from kv.schemas import KV_SCHEMAS
 from kv.stores.base import Store
 
@@ -64,16 +64,7 @@ class KvServer(Module):
             "list_groups": functions.list_groups,
             "list_keys_with_prefix": self._list_keys_with_prefix,
         }
-        for name, handler in handlers.items():
-            schemas: dict[str, Any] = KV_SCHEMAS[name]
-            self.engine.register_function(
-                f"kv_server::{name}",
-                handler,
-                description=DESCRIPTIONS[name],
-                aliases=(f"kv_server.{name}",),
-                failure_code=f"{name.upper()}_ERROR",
-                **schemas,
-            )
+        register(self.engine, "kv_server", handlers, DESCRIPTIONS, KV_SCHEMAS)
         await self._expiry.start()
 
     async def stop(self) -> None:

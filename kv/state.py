@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from pydantic import Field
 
@@ -10,7 +10,7 @@ from engine.core.modules import AdapterChoice, Module, ModuleConfig
 from kv.adapters import STATE_ADAPTERS, open_store
 from kv.entries import Changed
 from kv.expiry import Expiry
-from kv.functions import EntryFunctions
+from kv.functions import EntryFunctions, register
 from kv.schemas import STATE_SCHEMAS
 from kv.state_trigger import StateTriggerType
 from kv.stores.base import Store
@@ -78,16 +78,7 @@ class StateModule(Module):
             "list": functions.list,
             "list_groups": functions.list_groups,
         }
-        for name, handler in handlers.items():
-            schemas: dict[str, Any] = STATE_SCHEMAS[name]
-            self.engine.register_function(
-                f"state::{name}",
-                handler,
-                description=DESCRIPTIONS[name],
-                aliases=(f"state.{name}",),
-                failure_code=f"{name.upper()}_ERROR",
-                **schemas,
-            )
+        register(self.engine, "state", handlers, DESCRIPTIONS, STATE_SCHEMAS)
         self.engine.register_trigger_type(self._triggers)
         await self._expiry.start()
 
