@@ -225,14 +225,18 @@ def rows_of(
 
 
 def next_versions(connection: sqlite3.Connection) -> dict[str, int]:
-    """Return for each store the first version beyond all that a SQLite file knows of."""
+    """Return for each store the first version beyond all that a SQLite file knows of.
+
+    Positions count too: SQLite's entries have both from one counter, PostgreSQL's from two.
+    """
     tables = engine_tables(connection)
     versions = dict.fromkeys(VERSIONED, 1)
     if COUNTERS in tables:
         versions |= dict(connection.execute(f"SELECT store, next_version FROM {COUNTERS}"))
     for store, table in VERSIONED.items():
         if table in tables:
-            (last,) = connection.execute(f"SELECT max(version) FROM {table}").fetchone()
+            query = f"SELECT max(max(version), max(position)) FROM {table}"
+            (last,) = connection.execute(query).fetchone()
             versions[store] = max(versions[store], (last or 0) + 1)
     return versions
 

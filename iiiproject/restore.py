@@ -290,7 +290,9 @@ def _into_postgres(backup: Backup, directory: Path, progress: Progress, *, repla
             _copy_table(model, progress)
             _count_on(model, backup.last_keys)
         for store, table in VERSIONED.items():
-            _raise_sequence(f"{table}_version", backup.next_versions[store] - 1)
+            last = backup.next_versions[store] - 1
+            _raise_sequence(f"{table}_version", last)
+            _raise_sequence(_sequence_of(table, "position"), last)
 
 
 @contextmanager
@@ -343,8 +345,12 @@ def _count_on(model: type[Model], last_keys: dict[str, int]) -> None:
     key = model._meta.pk
     table = _table(model)
     if isinstance(key, AutoField) and table in last_keys:
-        found = _execute("SELECT pg_get_serial_sequence(%s, %s)", (f'"{table}"', key.column))
-        _raise_sequence(found, last_keys[table])
+        _raise_sequence(_sequence_of(table, key.column), last_keys[table])
+
+
+def _sequence_of(table: str, column: str | None) -> str:
+    sequence: str = _execute("SELECT pg_get_serial_sequence(%s, %s)", (f'"{table}"', column))
+    return sequence
 
 
 def _raise_sequence(sequence: str, last: int) -> None:

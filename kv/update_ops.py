@@ -272,7 +272,7 @@ def apply_ops(old: bytes | None, ops: Sequence[Op]) -> tuple[bytes, list[OpError
 
 
 def _members_for(name: str, root: Value) -> Members:
-    _check_path((name,))
+    _check_name(name)
     return _root_members(root)
 
 
@@ -323,11 +323,15 @@ def _check_path(names: tuple[str, ...]) -> None:
         message = f"the path has {len(names)} names, at most {MAX_PATH_DEPTH} are allowed"
         raise _Skipped("path.too_deep", message)
     for name in names:
-        if name in REFUSED_NAMES:
-            raise _Skipped("path.proto_polluted", f"the name {_shown(name)} is refused")
-        if len(name.encode()) > MAX_SEGMENT_BYTES:
-            message = f"{_shown(name)} is longer than {MAX_SEGMENT_BYTES} bytes"
-            raise _Skipped("path.segment_too_long", message)
+        _check_name(name)
+
+
+def _check_name(name: str) -> None:
+    if name in REFUSED_NAMES:
+        raise _Skipped("path.proto_polluted", f"the name {_shown(name)} is refused")
+    if len(name) > MAX_SEGMENT_BYTES // 4 and len(name.encode()) > MAX_SEGMENT_BYTES:
+        message = f"{_shown(name)} is longer than {MAX_SEGMENT_BYTES} bytes"
+        raise _Skipped("path.segment_too_long", message)
 
 
 def _members_to_merge(value: msgspec.Raw) -> dict[str, msgspec.Raw]:
@@ -366,13 +370,18 @@ def _add(root: Value, path: str, by: int) -> Value:
 
 def _sum(value: Value, by: int, what: str) -> msgspec.Raw:
     text = _text(value)
-    if not _NUMBER_START.match(text):
+    if text.isdigit() and len(text) < 18:  # nearly always: far from every limit
+        total: int | float = int(text) + by
+    elif _NUMBER_START.match(text):
+        total = _number(text) + by
+    else:
         raise _Skipped("not_number", f"{what} is {_kind(text)}, not a number")
-    total = _number(text) + by
-    fits = math.isfinite(total) if isinstance(total, float) else LOWEST <= total <= HIGHEST
-    if not fits:
-        raise _Skipped("overflow", f"{what} would leave the range of 64-bit numbers")
-    return msgspec.Raw(_text(total))
+    if isinstance(total, int):
+        if LOWEST <= total <= HIGHEST:
+            return msgspec.Raw(b"%d" % total)
+    elif math.isfinite(total):
+        return msgspec.Raw(_text(total))
+    raise _Skipped("overflow", f"{what} would leave the range of 64-bit numbers")
 
 
 def _number(text: bytes) -> int | float:

@@ -4,55 +4,93 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='VersionCounter',
+            name="VersionCounter",
             fields=[
-                ('store', models.TextField(primary_key=True, serialize=False)),
-                ('next_version', models.BigIntegerField()),
+                ("store", models.TextField(primary_key=True, serialize=False)),
+                ("next_version", models.BigIntegerField()),
             ],
             options={
-                'verbose_name': 'version counter',
+                "verbose_name": "version counter",
             },
         ),
         migrations.CreateModel(
-            name='KvEntry',
+            name="KvEntry",
             fields=[
-                ('position', models.BigAutoField(help_text='order of insertion, kept when the entry changes', primary_key=True, serialize=False)),
-                ('key', models.TextField()),
-                ('value', models.TextField(help_text='JSON text as it was sent')),
-                ('version', models.BigIntegerField(help_text='never used twice within a store')),
-                ('expires_at', models.BigIntegerField(blank=True, help_text='Unix milliseconds; empty: never', null=True)),
-                ('index', models.TextField()),
+                (
+                    "position",
+                    models.BigAutoField(
+                        help_text="order of insertion, kept when the entry changes",
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("key", models.TextField()),
+                ("value", models.TextField(help_text="JSON text as it was sent")),
+                ("version", models.BigIntegerField(help_text="never used twice within a store")),
+                (
+                    "expires_at",
+                    models.BigIntegerField(
+                        blank=True, help_text="Unix milliseconds; empty: never", null=True
+                    ),
+                ),
+                ("index", models.TextField()),
             ],
             options={
-                'verbose_name': 'KV entry',
-                'verbose_name_plural': 'KV',
-                'indexes': [models.Index(condition=models.Q(('expires_at__isnull', False)), fields=['expires_at'], name='kv_expires_at')],
-                'constraints': [models.UniqueConstraint(fields=('index', 'key'), name='kv_index_key')],
+                "verbose_name": "KV entry",
+                "verbose_name_plural": "KV",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("expires_at__isnull", False)),
+                        fields=["expires_at"],
+                        name="kv_expires_at",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("index", "key"), name="kv_index_key")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='StateEntry',
+            name="StateEntry",
             fields=[
-                ('position', models.BigAutoField(help_text='order of insertion, kept when the entry changes', primary_key=True, serialize=False)),
-                ('key', models.TextField()),
-                ('value', models.TextField(help_text='JSON text as it was sent')),
-                ('version', models.BigIntegerField(help_text='never used twice within a store')),
-                ('expires_at', models.BigIntegerField(blank=True, help_text='Unix milliseconds; empty: never', null=True)),
-                ('scope', models.TextField()),
+                (
+                    "position",
+                    models.BigAutoField(
+                        help_text="order of insertion, kept when the entry changes",
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("key", models.TextField()),
+                ("value", models.TextField(help_text="JSON text as it was sent")),
+                ("version", models.BigIntegerField(help_text="never used twice within a store")),
+                (
+                    "expires_at",
+                    models.BigIntegerField(
+                        blank=True, help_text="Unix milliseconds; empty: never", null=True
+                    ),
+                ),
+                ("scope", models.TextField()),
             ],
             options={
-                'verbose_name': 'state entry',
-                'verbose_name_plural': 'state',
-                'indexes': [models.Index(condition=models.Q(('expires_at__isnull', False)), fields=['expires_at'], name='state_expires_at')],
-                'constraints': [models.UniqueConstraint(fields=('scope', 'key'), name='state_scope_key')],
+                "verbose_name": "state entry",
+                "verbose_name_plural": "state",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("expires_at__isnull", False)),
+                        fields=["expires_at"],
+                        name="state_expires_at",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("scope", "key"), name="state_scope_key")
+                ],
             },
         ),
     ]

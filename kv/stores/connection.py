@@ -20,6 +20,7 @@ class StoreConnection:
     def __init__(self, database: BaseDatabaseWrapper) -> None:
         self._database = database
         self.is_sqlite = database.vendor == "sqlite"
+        self._begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
         self._data_version: int | None = None
 
     @contextmanager
@@ -27,6 +28,16 @@ class StoreConnection:
         """Commit what is done within, or nothing of it; Django's models may be used within."""
         with transaction.atomic(using=self._database.alias):
             yield
+
+    @contextmanager
+    def plain_transaction(self) -> Iterator[None]:
+        """Commit what is done within, past Django, which takes as long as the statements of a row.
+
+        After an exception the transaction is open: `recover` has to follow.
+        """
+        self.execute(self._begin)
+        yield
+        self.execute("COMMIT")
 
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a query past Django's cursor, with the driver's own placeholders; all its rows.

@@ -195,7 +195,12 @@ class _Change(Operation[EntryKey, Entry, T]):
         change: Change,
         finish: Callable[[Changed], T],
     ) -> None:
-        super().__init__(table, key, size)
+        # Flat, past three constructors: one is made for every call.
+        self.is_done = False
+        self.error = self._value = self._callback = None
+        self.table = table
+        self.key = key
+        self.size = size
         self._change = change
         self._finish = finish
         self._changed: Changed | None = None

@@ -12,8 +12,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar, cast
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
@@ -120,7 +120,7 @@ class Operation(Deferred[T], Generic[Key, Row, T]):
 class Job(Deferred[T]):
     """A function that runs in the database thread, in a transaction of its own if it writes."""
 
-    __slots__ = ("function", "writes")
+    __slots__ = ("_result", "function", "writes")
     size: ClassVar[int] = 0
 
     def __init__(self, function: Callable[[StoreConnection], T], writes: bool) -> None:
@@ -128,10 +128,22 @@ class Job(Deferred[T]):
         self.function = function
         self.writes = writes
 
+    def do(self, connection: StoreConnection) -> None:
+        """Run the function; called in the database thread."""
+        if self.writes:
+            with connection.transaction():
+                self._result = self.function(connection)
+        else:
+            self._result = self.function(connection)
+
+    def finish(self) -> T:
+        """Return what the function returned; called on the event loop, after the commit."""
+        return self._result
+
 
 _Work: TypeAlias = "Operation[Any, Any, Any] | Job[Any]"
-_Outcome: TypeAlias = "tuple[_Work, Exception | None, Any]"
-"""Work, why it failed or None, and the value of a job."""
+_Failures: TypeAlias = "dict[_Work, Exception]"
+"""Which work of a batch failed, and why."""
 
 
 class Executor:
@@ -234,36 +246,44 @@ class Executor:
                 self._queue += fresh
                 self._condition.notify()
 
-    def _settle(self, outcomes: Iterable[_Outcome], size: int) -> None:
+    def _settle(self, batch: Sequence[_Work], failures: _Failures, size: int) -> None:
         """Answer everybody of a batch, in the order in which they came."""
         self._queued_bytes -= size
-        for work, error, value in outcomes:
-            if error is not None:
+        for work in batch:
+            if work in failures:
+                work.reject(failures[work])
+                continue
+            try:
+                answer = work.finish()
+            except Exception as error:
                 work.reject(error)
-            elif isinstance(work, Job):
-                work.resolve(value)
             else:
-                _finish(work)
+                work.resolve(answer)
 
     # --- in the database thread ---------------------------------------------------------------
 
     def _run(self) -> None:
         connection = StoreConnection(connections[self.alias])
         try:
-            while batch := self._take():
-                size = sum(work.size for work in batch)
-                outcomes = self._work_off(connection, batch)
+            while True:
+                batch, size = self._take()
+                if not batch:
+                    break
+                failures = self._work_off(connection, batch)
                 assert self._loop is not None
-                self._loop.call_soon_threadsafe(self._settle, outcomes, size)
+                self._loop.call_soon_threadsafe(self._settle, batch, failures, size)
         finally:
             connection.close()
 
-    def _take(self) -> list[_Work]:
-        """Wait for work; return operations for one commit or one job; nothing at the end."""
+    def _take(self) -> tuple[list[_Work], int]:
+        """Wait for work; return operations for one commit or one job, and their bytes.
+
+        Nothing at the end.
+        """
         with self._condition:
             while not self._queue:
                 if self._is_stopping:
-                    return []
+                    return [], 0
                 self._condition.wait()
             queue = self._queue
             end = size = 0
@@ -277,18 +297,16 @@ class Executor:
                     break
             batch = queue[:end]
             del queue[:end]
-            return batch
+            return batch, size
 
-    def _work_off(self, connection: StoreConnection, batch: list[_Work]) -> list[_Outcome]:
+    def _work_off(self, connection: StoreConnection, batch: list[_Work]) -> _Failures:
         try:
-            if connection.was_written_elsewhere():
-                for table in self._tables:
-                    table.forget()
-            self.checked_at = time.monotonic()
             first = batch[0]
             if isinstance(first, Job):
-                return [self._do(connection, first)]
-            return self._commit(connection, [each for each in batch if not isinstance(each, Job)])
+                self._notice_other_writers(connection)
+                first.do(connection)
+                return {}
+            return self._commit(connection, cast("list[Operation[Any, Any, Any]]", batch))
         except Exception as error:
             connection.recover()
             for table in self._tables:
@@ -296,55 +314,59 @@ class Executor:
             if len(batch) > 1 and not isinstance(error, (OperationalError, InterfaceError)):
                 # One row that the database refuses must not take its neighbours along.
                 half = len(batch) // 2
-                return self._work_off(connection, batch[:half]) + self._work_off(
+                return self._work_off(connection, batch[:half]) | self._work_off(
                     connection, batch[half:]
                 )
-            failure = _failure(error)
-            return [(work, failure, None) for work in batch]
-
-    def _do(self, connection: StoreConnection, job: Job[Any]) -> _Outcome:
-        if not job.writes:
-            return job, None, job.function(connection)
-        with connection.transaction():
-            result = job.function(connection)
-        return job, None, result
+            return dict.fromkeys(batch, _failure(error))
 
     def _commit(
         self, connection: StoreConnection, batch: Sequence[Operation[Any, Any, Any]]
-    ) -> list[_Outcome]:
+    ) -> _Failures:
         touched: dict[Table[Any, Any], _Touched] = {}
         for operation in batch:
-            touched.setdefault(operation.table, _Touched()).add(operation)
-        if not any(each.written for each in touched.values()):
+            each = touched.get(operation.table)
+            if each is None:
+                each = touched[operation.table] = _Touched()
+            each.keys[operation.key] = None
+            if not operation.reads_only:
+                each.written[operation.key] = None
+                each.changes += 1
+        if any(each.written for each in touched.values()):
+            failures = self._write(connection, batch, touched)
+        else:
+            self._notice_other_writers(connection)
             for table, each in touched.items():
                 each.rows = table.read(connection, list(each.keys))
-            now = now_ms()
-            outcomes = [_apply(each, touched[each.table], now) for each in batch]
-        else:
-            outcomes = self._write(connection, batch, touched)
+            failures = _apply(batch, touched)
         for table, each in touched.items():
             table.committed({key: each.rows.get(key) for key in each.keys})
-        return outcomes
+        return failures
 
     def _write(
         self,
         connection: StoreConnection,
         batch: Sequence[Operation[Any, Any, Any]],
         touched: Mapping[Table[Any, Any], _Touched],
-    ) -> list[_Outcome]:
-        with connection.transaction():
+    ) -> _Failures:
+        with connection.plain_transaction():
+            self._notice_other_writers(connection)  # from here on there is none
             for table, each in touched.items():
                 if each.written:
                     table.begin(connection, list(each.written), each.changes)
                 each.rows = table.read(connection, list(each.keys))
-            now = now_ms()
-            outcomes = [_apply(operation, touched[operation.table], now) for operation in batch]
+            failures = _apply(batch, touched)
             for table, each in touched.items():
                 if each.deleted:
                     table.delete(connection, list(each.deleted))
                 if each.changed:
                     table.write(connection, each.changed)
-        return outcomes
+        return failures
+
+    def _notice_other_writers(self, connection: StoreConnection) -> None:
+        if connection.was_written_elsewhere():
+            for table in self._tables:
+                table.forget()
+        self.checked_at = time.monotonic()
 
 
 class _Touched:
@@ -369,42 +391,34 @@ class _Touched:
         self.changed: dict[Any, Any] = {}
         self.deleted: dict[Any, None] = {}
 
-    def add(self, operation: Operation[Any, Any, Any]) -> None:
-        """Note an operation before the rows are read."""
-        self.keys[operation.key] = None
-        if not operation.reads_only:
-            self.written[operation.key] = None
-            self.changes += 1
 
-
-def _apply(operation: Operation[Any, Any, Any], touched: _Touched, now: int) -> _Outcome:
-    key, rows = operation.key, touched.rows
-    former = rows.get(key)
-    try:
-        row = operation.apply(former, now)
-    except EngineError as error:
-        return operation, error, None
-    except Exception as error:
-        logger.exception("a store operation failed")
-        return operation, StoreError(f"{type(error).__name__}: {error}"), None
-    if row is former:
-        return operation, None, None
-    if row is None:
-        del rows[key]
-        touched.changed.pop(key, None)
-        touched.deleted[key] = None
-    else:
-        rows[key] = touched.changed[key] = row
-    return operation, None, None
-
-
-def _finish(operation: Operation[Any, Any, Any]) -> None:
-    try:
-        answer = operation.finish()
-    except Exception as error:
-        operation.reject(error)
-    else:
-        operation.resolve(answer)
+def _apply(
+    batch: Sequence[Operation[Any, Any, Any]], touched: Mapping[Table[Any, Any], _Touched]
+) -> _Failures:
+    """Let every operation have its turn."""
+    failures: _Failures = {}
+    now = now_ms()
+    for operation in batch:
+        key, each = operation.key, touched[operation.table]
+        former = each.rows.get(key)
+        try:
+            row = operation.apply(former, now)
+        except EngineError as error:
+            failures[operation] = error
+            continue
+        except Exception as error:
+            logger.exception("a store operation failed")
+            failures[operation] = StoreError(f"{type(error).__name__}: {error}")
+            continue
+        if row is former:
+            continue
+        if row is None:
+            del each.rows[key]
+            each.changed.pop(key, None)
+            each.deleted[key] = None
+        else:
+            each.rows[key] = each.changed[key] = row
+    return failures
 
 
 def _failure(error: Exception) -> EngineError:

@@ -155,6 +155,23 @@ async def test_pages_follow_each_other(store: Store) -> None:
     assert seen == keys
 
 
+async def test_a_place_is_not_given_twice(store: Store) -> None:
+    await put(store, "a", b"1")
+    await put(store, "b", b"1")
+    last = (await store.list("g"))[-1].position
+    await change(store, "b", DeleteEntry())
+    await put(store, "c", b"1")
+    assert [item.key for item in await store.list("g", after=last)] == ["c"]
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 63, 64, 257, 1_000])
+async def test_any_number_of_entries_is_written_at_once(store: Store, count: int) -> None:
+    numbers = range(count)
+    await asyncio.gather(*[put(store, f"k{number}", b"%d" % number) for number in numbers])
+    found = [(item.key, item.value) for item in await store.list("g")]
+    assert found == [(f"k{number}", b"%d" % number) for number in numbers]
+
+
 @pytest.mark.parametrize(
     ("prefix", "found"),
     [
