@@ -55,9 +55,12 @@ class Loop:
         self._unsent: list[Connection] = []
 
     def turn(self, timeout_s: float) -> None:
-        """Serve what is ready, waiting for at most `timeout_s`, then send what was written."""
+        """Serve what is ready, waiting for at most `timeout_s`, then send what was written.
+
+        It does not wait at all if something was written since the last turn.
+        """
         connections = self._connections
-        for descriptor, events in self._poll.poll(timeout_s):
+        for descriptor, events in self._poll.poll(0 if self._unsent else timeout_s):
             if events & ~_WRITABLE:
                 connections[descriptor].read()
             if events & _WRITABLE:
@@ -126,7 +129,7 @@ class Connection:
 
     def send(self, pieces: Sequence[bytes]) -> None:
         """Write frames, or pieces of them; they leave at the end of the loop's turn."""
-        if not self._unsent:
+        if pieces and not self._unsent:
             self._loop.flush_later(self)
         self._unsent += pieces
 

@@ -17,25 +17,33 @@ from time import perf_counter
 
 from tests.bench.connection import ConnectionBroken, Loop
 from tests.bench.figures import percentile
-from tests.bench.frames import FrameError, call_template
+from tests.bench.frames import FrameError, Template, call_template
 from tests.bench.jobs import (
+    STORE_SCOPE,
     CallJob,
     CallResult,
     FleetJob,
     FleetResult,
+    MeasuringJob,
+    MixedJob,
+    MixedResult,
+    Result,
     ServeJob,
     StoreJob,
     decode_job,
     encode,
     route_path,
+    store_key,
 )
 from tests.bench.procfs import cpu_seconds, memory, raise_open_files_limit
-from tests.bench.traffic import Caller, Worker
+from tests.bench.traffic import Caller, PacedCaller, Worker
 
 ECHO = "bench::echo"
 HTTP_ANSWER = b'{"status_code":200,"body":{"message":"hello from the bench"}}'
 
 _TURN_S = 0.05
+# Calls that are due are made once a turn: at 10,000 per second some ten at once.
+_PACED_TURN_S = 0.001
 # An answer that has not come for so long after the last one is lost.
 _LOST_AFTER_S = 10.0
 _READY_LIMIT_S = 60.0
@@ -102,22 +110,19 @@ def run_store(job: StoreJob) -> CallResult:
     """Measure calls of a function of the state; counters must be exact afterwards."""
     loop = Loop()
     payload = job.payload.build()
-    places = [b'{"scope":"bench","key":"key%07d"' % number for number in range(job.keys)]
-    sets = [call_template("state::set", b'%b,"value":%b}' % (at, payload)) for at in places]
+    numbers = range(0, job.keys * job.stride, job.stride)
+    sets = _sets(numbers, payload)
+    if not job.is_filled:
+        _set_all(loop, job, sets)
     if job.operation == "set":
-        templates, expected = sets, b'{"old_value":'
+        templates, expected = sets, _CHANGED
     elif job.operation == "get":
-        templates = [call_template("state::get", at + b"}") for at in places]
+        templates = [call_template("state::get", _place(number) + b"}") for number in numbers]
         expected = payload
     else:
-        templates, expected = [call_template("state::update", _INCREMENT)], b'{"old_value":'
-    before = Caller(loop, job.port, itertools.cycle(sets), b'{"old_value":', job.depth)
+        templates, expected = [call_template("state::update", _INCREMENT)], _CHANGED
     caller = Caller(loop, job.port, itertools.cycle(templates), expected, job.depth)
     _await_open(loop, [], caller)
-    before.start(calls=len(sets))
-    _await_answers(loop, before)
-    if before.failed or before.ledger.pending:
-        raise JobFailed(f"keys could not be set: {before.first_failure.decode(errors='replace')}")
     counted = _counter(loop, job.port)
     result = _measure(loop, caller, [], job)
     if job.operation == "update":
@@ -128,8 +133,63 @@ def run_store(job: StoreJob) -> CallResult:
     return result
 
 
-_COUNTER = b'{"scope":"bench","key":"counter"'
+def run_mixed(job: MixedJob) -> MixedResult:
+    """Measure calls of one function of one worker while the state is set at a pace.
+
+    One process makes both loads: a third one would take the measured one's processor where there
+    are two.
+    """
+    loop = Loop()
+    payload = job.payload.build()
+    worker = Worker(loop, job.port, [ECHO], payload, expected=payload)
+    echo = itertools.repeat(call_template(ECHO, payload))
+    caller = Caller(loop, job.port, echo, payload, job.depth)
+    sets = itertools.cycle(_sets(range(job.keys), payload))
+    setter = PacedCaller(loop, job.port, sets, _CHANGED, job.sets_per_s)
+    _await_open(loop, [worker], caller, setter)
+    _await_success(loop, caller)
+
+    caller.start()
+    setter.start()
+    _serve_paced(loop, setter, perf_counter() + job.warmup_s)
+    of_sets, of_calls = _Window(setter, job.pid), _Window(caller, job.pid)
+    _serve_paced(loop, setter, of_calls.started + job.seconds)
+    for window in (of_sets, of_calls):
+        window.end()
+    for each in (setter, caller):
+        each.stop()
+        _await_answers(loop, each)
+    loop.close()
+    return MixedResult(of_calls.result(spoiled=worker.spoiled), of_sets.result(spoiled=0))
+
+
+# The beginning of what set and update answer.
+_CHANGED = b'{"old_value":'
+_COUNTER = b'{"scope":"%b","key":"counter"' % STORE_SCOPE.encode()
 _INCREMENT = _COUNTER + b',"ops":[{"type":"increment","path":"n","by":1}]}'
+
+
+def _place(number: int) -> bytes:
+    """Begin the payload of a call of the state with the scope and the key of this number."""
+    return f'{{"scope":"{STORE_SCOPE}","key":"{store_key(number)}"'.encode()
+
+
+def _sets(numbers: Sequence[int], payload: bytes) -> list[Template]:
+    """Return the calls that set the keys of these numbers."""
+    return [
+        call_template("state::set", b'%b,"value":%b}' % (_place(number), payload))
+        for number in numbers
+    ]
+
+
+def _set_all(loop: Loop, job: StoreJob, sets: Sequence[Template]) -> None:
+    """Make each of these calls once."""
+    caller = Caller(loop, job.port, sets, _CHANGED, job.depth)
+    _await_open(loop, [], caller)
+    caller.start(calls=len(sets))
+    _await_answers(loop, caller)
+    if caller.failed or caller.ledger.pending:
+        raise JobFailed(f"keys could not be set: {caller.first_failure.decode(errors='replace')}")
 
 
 def _counter(loop: Loop, port: int) -> int:
@@ -160,10 +220,13 @@ def run_server(job: ServeJob) -> None:
     loop.close()
 
 
-def _await_open(loop: Loop, workers: Sequence[Worker], caller: Caller) -> None:
+def _await_open(loop: Loop, workers: Sequence[Worker], *callers: Caller) -> None:
     """Serve the loop until every connection is open."""
     deadline = perf_counter() + _READY_LIMIT_S
-    connections = [caller.connection, *(worker.connection for worker in workers)]
+    connections = [
+        *(caller.connection for caller in callers),
+        *(worker.connection for worker in workers),
+    ]
     while not all(connection.is_open for connection in connections):
         loop.turn(_TURN_S)
         if perf_counter() > deadline:
@@ -190,7 +253,7 @@ def _measure(
     loop: Loop, caller: Caller, workers: Sequence[Worker], job: CallJob | FleetJob | StoreJob
 ) -> CallResult:
     """Keep calls in flight and measure after the warm-up; wait until every call is answered."""
-    calls = job.calls if isinstance(job, CallJob) else None
+    calls = None if isinstance(job, FleetJob) else job.calls
     if calls is None:
         caller.start()
         _serve_until(loop, perf_counter() + job.warmup_s)
@@ -210,6 +273,12 @@ def _measure(
 def _serve_until(loop: Loop, deadline: float) -> None:
     while perf_counter() < deadline:
         loop.turn(_TURN_S)
+
+
+def _serve_paced(loop: Loop, caller: PacedCaller, deadline: float) -> None:
+    while perf_counter() < deadline:
+        caller.call_due()
+        loop.turn(_PACED_TURN_S)
 
 
 def _await_answers(loop: Loop, caller: Caller) -> None:
@@ -267,10 +336,12 @@ class _Window:
         )
 
 
-def _run(job: CallJob | FleetJob | StoreJob) -> CallResult | FleetResult:
+def _run(job: MeasuringJob) -> Result:
     if isinstance(job, CallJob):
         return run_calls(job)
-    return run_fleet(job) if isinstance(job, FleetJob) else run_store(job)
+    if isinstance(job, FleetJob):
+        return run_fleet(job)
+    return run_mixed(job) if isinstance(job, MixedJob) else run_store(job)
 
 
 def main() -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from tests.bench.payloads import Payload
 
 Operation = Literal["set", "get", "update"]
+
+STORE_SCOPE: Final = "bench"
 
 
 class CallJob(msgspec.Struct, frozen=True, tag=True):
@@ -56,6 +58,10 @@ class StoreJob(msgspec.Struct, frozen=True, tag=True):
     Attributes:
         operation: `set` and `get` of the payload; `update` increments one key's counter.
         keys: how many keys there are, all set before the measurement.
+        stride: every how many of the numbered keys is one of them.
+        is_filled: the keys have this payload already: none is set, and the engine may have to
+            fetch each one.
+        calls: how many calls to make; None means as many as fit into `seconds`.
     """
 
     port: int
@@ -65,10 +71,33 @@ class StoreJob(msgspec.Struct, frozen=True, tag=True):
     payload: Payload
     keys: int
     seconds: float
+    stride: int = 1
+    is_filled: bool = False
+    calls: int | None = None
     warmup_s: float = 0.3
 
 
-Job = CallJob | FleetJob | ServeJob | StoreJob
+class MixedJob(msgspec.Struct, frozen=True, tag=True):
+    """Call one function of one worker as a `CallJob` does, and set the state meanwhile.
+
+    Attributes:
+        depth: of the calls; the sets leave when they are due, however many wait.
+        sets_per_s: the pace of the sets.
+        keys: how many keys are set in turn.
+    """
+
+    port: int
+    pid: int
+    depth: int
+    payload: Payload
+    sets_per_s: float
+    keys: int
+    seconds: float
+    warmup_s: float = 0.3
+
+
+MeasuringJob = CallJob | FleetJob | StoreJob | MixedJob
+Job = MeasuringJob | ServeJob
 
 
 class CallResult(msgspec.Struct, frozen=True):
@@ -137,6 +166,21 @@ class FleetResult(msgspec.Struct, frozen=True):
         return (self.rss_after_kib - self.rss_before_kib) / self.workers
 
 
+class MixedResult(msgspec.Struct, frozen=True):
+    """What was measured of two loads at once; the processor times in both are those of both."""
+
+    calls: CallResult
+    sets: CallResult
+
+
+Result = CallResult | FleetResult | MixedResult
+
+
+def store_key(number: int) -> str:
+    """Return a key of the state, in `STORE_SCOPE`; all are equally long."""
+    return f"key{number:07}"
+
+
 def route_path(number: int) -> str:
     """Return the path pattern of a route of a `ServeJob`; every other one has a parameter."""
     return f"/bench/{number}/items/:id" if number % 2 else f"/bench/{number}/items"
@@ -147,7 +191,7 @@ def route_url(number: int) -> str:
     return f"/bench/{number}/items/7" if number % 2 else f"/bench/{number}/items"
 
 
-def encode(message: Job | CallResult | FleetResult) -> bytes:
+def encode(message: Job | Result) -> bytes:
     """Write a job or a result as one line."""
     return msgspec.json.encode(message) + b"\n"
 

@@ -11,13 +11,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
-from tests.bench.jobs import CallJob, CallResult, FleetJob, FleetResult, ServeJob, StoreJob, encode
+from tests.bench.frames import upgrade_request
+from tests.bench.jobs import (
+    CallResult,
+    FleetResult,
+    MeasuringJob,
+    MixedResult,
+    ServeJob,
+    encode,
+)
 from tests.bench.procfs import Memory, memory
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
@@ -31,7 +39,7 @@ _LOG_TAIL_BYTES = 4000
 # Processors that `--pin` gives to the measured process and to the load.
 _SUBJECT_CPU, _LOAD_CPU = {0}, {1}
 
-ResultT = TypeVar("ResultT", CallResult, FleetResult)
+ResultT = TypeVar("ResultT", CallResult, FleetResult, MixedResult)
 
 
 class BenchFailed(Exception):
@@ -44,12 +52,14 @@ class Subject:
 
     Attributes:
         port: where its workers connect.
+        start_s: from its start until it answered on the port.
         http_port: where it serves HTTP triggers; 0 for the bare router, which has none.
     """
 
     name: str
     pid: int
     port: int
+    start_s: float
     http_port: int = 0
 
     def memory(self) -> Memory:
@@ -76,15 +86,16 @@ class Processes:
         command = [sys.executable, "-m", "tests.bench.bare_router", str(port)]
         with tempfile.TemporaryDirectory(prefix="iii-bench-") as directory:
             log = Path(directory) / "log"
-            with _running("bare router", command, port, log, self._pin(_SUBJECT_CPU)) as pid:
-                yield Subject("bare router", pid, port)
+            with _running("bare router", command, port, log, self._pin(_SUBJECT_CPU)) as subject:
+                yield subject
 
     @contextmanager
-    def engine(self, database_url: str = "") -> Iterator[Subject]:
-        """Run one engine on free ports, with an empty data directory.
+    def engine(self, database_url: str = "", data: Path | None = None) -> Iterator[Subject]:
+        """Run one engine on free ports.
 
         Args:
             database_url: of an empty PostgreSQL; the embedded SQLite if there is none.
+            data: a data directory that is kept; an empty one of its own if there is none.
         """
         port, http_port = _free_ports(2)
         with tempfile.TemporaryDirectory(prefix="iii-bench-") as directory:
@@ -97,21 +108,37 @@ class Processes:
                 "  - class: modules::state::StateModule\n",
                 encoding="utf-8",
             )
-            data = Path(directory) / "data"
+            data = data or Path(directory) / "data"
             command = [sys.executable, str(_MANAGE), "runengine"]
             command += ["-c", str(config), "--data-dir", str(data), "--no-console"]
             if self.server is not None:
                 command += ["--server", self.server]
-            environment = {**os.environ, "DATABASE_URL": database_url}
             if database_url:
-                _migrate(data, environment)
+                self.migrate(data, database_url)
             log = Path(directory) / "log"
             with _running(
-                "engine", command, port, log, self._pin(_SUBJECT_CPU), environment
-            ) as pid:
-                yield Subject("engine", pid, port, http_port)
+                "engine", command, port, log, self._pin(_SUBJECT_CPU), _environment(database_url)
+            ) as subject:
+                yield replace(subject, http_port=http_port)
 
-    def run(self, job: CallJob | FleetJob | StoreJob, result: type[ResultT]) -> ResultT:
+    def migrate(self, data: Path, database_url: str = "") -> None:
+        """Let the engine make its tables: in a data directory, or in a PostgreSQL.
+
+        Raises:
+            BenchFailed: it could not; the message says why.
+        """
+        done = subprocess.run(
+            [sys.executable, str(_MANAGE), "runengine", "migrate", "--data-dir", str(data)],
+            cwd=PROJECT,
+            env=_environment(database_url),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise BenchFailed(f"the database was not migrated: {done.stderr.strip()}")
+
+    def run(self, job: MeasuringJob, result: type[ResultT]) -> ResultT:
         """Let a load generator do a job, and return what it measured.
 
         Raises:
@@ -183,8 +210,9 @@ def _running(
     log: Path,
     prepare: Callable[[], None] | None,
     environment: Mapping[str, str] | None = None,
-) -> Iterator[int]:
-    """Run a process while the block is run, from the moment it accepts connections."""
+) -> Iterator[Subject]:
+    """Run a process while the block is run, from the moment it answers on its port."""
+    started = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -196,20 +224,16 @@ def _running(
         )
     try:
         _await_port(name, process, port, log)
-        yield process.pid
+        yield Subject(name, process.pid, port, time.monotonic() - started)
         if process.poll() is not None:
             raise BenchFailed(f"{name}: ended by itself: {_tail(log)}")
     finally:
         _stop(process)
 
 
-def _migrate(data: Path, environment: Mapping[str, str]) -> None:
-    command = [sys.executable, str(_MANAGE), "runengine", "migrate", "--data-dir", str(data)]
-    done = subprocess.run(
-        command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise BenchFailed(f"PostgreSQL was not migrated: {done.stderr.strip()}")
+def _environment(database_url: str) -> dict[str, str]:
+    """Return an engine's environment: a database that is named in this one is never measured."""
+    return {**os.environ, "DATABASE_URL": database_url}
 
 
 def _await_port(name: str, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
@@ -217,11 +241,20 @@ def _await_port(name: str, process: subprocess.Popen[bytes], port: int, log: Pat
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise BenchFailed(f"{name}: did not start: {_tail(log)}")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        if _answers(port):
+            return
         time.sleep(_POLL_S)
-    raise BenchFailed(f"{name}: no connection on port {port} in {_START_LIMIT_S:.0f} s")
+    raise BenchFailed(f"{name}: no answer on port {port} in {_START_LIMIT_S:.0f} s")
+
+
+def _answers(port: int) -> bool:
+    """Tell whether a handshake is answered: a port takes connections before anybody serves it."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) != 0:
+            return False
+        probe.settimeout(_START_LIMIT_S)
+        probe.sendall(upgrade_request(port))
+        return probe.recv(1) != b""
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -17,7 +17,12 @@ from tests.bench.http_scenarios import http, http_routes
 from tests.bench.jobs import CallResult, FleetJob, FleetResult
 from tests.bench.payloads import Payload
 from tests.bench.processes import Subject
-from tests.bench.store_scenarios import state, state_postgres
+from tests.bench.store_scenarios import (
+    calls_beside_sets,
+    state,
+    state_million,
+    state_postgres,
+)
 
 _ORDERS: Final = {"type first": False, "type last": True}
 _FLEET_WORKERS: Final = 1000
@@ -213,6 +218,8 @@ SCENARIOS: Final = (
     Scenario("fleet", "1,000 workers with 10 functions each", fleet),
     Scenario("state", "state on SQLite: set, get and a hot key", state),
     Scenario("state-postgres", "the same on PostgreSQL", state_postgres),
+    Scenario("state-million", "a million entries: start, memory, set and get", state_million),
+    Scenario("calls-beside-sets", "calls while the state is set", calls_beside_sets),
     Scenario("http", "GET through a worker, 1, 32 and 128 connections", http),
     Scenario("http-routes", "the same with 1,000 and 10,000 routes", http_routes),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import cycle
+from time import perf_counter
 from typing import Final
 
 from tests.bench.connection import Connection, Loop
@@ -21,6 +22,7 @@ from tests.bench.frames import (
     result_template,
 )
 from tests.bench.ledger import Ledger
+from tests.bench.pace import Pace
 
 # Larger payloads are handed to the kernel where they lie instead of being joined to a frame.
 _JOINED_BYTES: Final = 16 * 1024
@@ -97,6 +99,36 @@ class Caller:
 
     def _call(self, count: int) -> None:
         _send(self.connection, self._templates, self.ledger.issue(count))
+
+
+class PacedCaller(Caller):
+    """A worker that calls at a steady rate: each call leaves when it is due.
+
+    How long an answer took is counted from when the call left, which is late by what the turn of
+    the loop took that was under way when it became due.
+
+    Args:
+        templates, expected: as those of a `Caller`.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        port: int,
+        templates: Iterable[Template],
+        expected: bytes,
+        calls_per_s: float,
+    ) -> None:
+        super().__init__(loop, port, templates, expected, depth=0)
+        self._pace = Pace(calls_per_s)
+
+    def call_due(self) -> None:
+        """Make the calls that are due; to be called before every turn of the loop."""
+        self._call(self._pace.due(perf_counter()))
+
+    def _settle(self, call_ids: list[bytes]) -> None:
+        """Account for answers; no call takes their place."""
+        self.ledger.settle(call_ids)
 
 
 class Worker:

@@ -11,11 +11,15 @@ from tests.bench.jobs import (
     FleetJob,
     FleetResult,
     Job,
+    MixedJob,
+    MixedResult,
     ServeJob,
+    StoreJob,
     decode_job,
     encode,
     route_path,
     route_url,
+    store_key,
 )
 from tests.bench.payloads import Payload
 
@@ -40,6 +44,8 @@ _RESULT = CallResult(
         CallJob(1, 2, 64, Payload("text", 100), 0.5, type_last=True, calls=10),
         FleetJob(1, 2, 1000, 10, 64, Payload("text", 100), 0.5),
         ServeJob(1, 10_000),
+        StoreJob(1, 2, 64, "get", Payload("text", 200), 10, 0.5, 5, is_filled=True, calls=10),
+        MixedJob(1, 2, 8, Payload("text", 100), 12_000.5, 10_000, 0.5),
     ],
 )
 def test_a_job_arrives_as_it_was_sent(job: Job) -> None:
@@ -52,8 +58,10 @@ def test_a_job_arrives_as_it_was_sent(job: Job) -> None:
 
 def test_a_result_arrives_as_it_was_sent() -> None:
     fleet = FleetResult(1000, 0.5, 0.4, 1000, 61_000, _RESULT)
+    mixed = MixedResult(calls=_RESULT, sets=msgspec.structs.replace(_RESULT, calls=7))
 
     assert msgspec.json.decode(encode(fleet), type=FleetResult) == fleet
+    assert msgspec.json.decode(encode(mixed), type=MixedResult) == mixed
 
 
 def test_figures_are_per_second_per_call_and_per_worker() -> None:
@@ -76,3 +84,7 @@ def test_every_other_route_has_a_parameter() -> None:
         "/bench/1/items/:id",
     ]
     assert [route_url(number) for number in (0, 1)] == ["/bench/0/items", "/bench/1/items/7"]
+
+
+def test_keys_of_the_state_are_equally_long() -> None:
+    assert [store_key(number) for number in (0, 999_999)] == ["key0000000", "key0999999"]
