@@ -1,4 +1,4 @@
-"""Services that tests start for themselves: a PostgreSQL of their own, thrown away afterwards."""
+"""Programs of the system that tests run for themselves: a PostgreSQL of their own, a browser."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ from pathlib import Path
 POSTGRES_BINARIES = Path("/usr/lib/postgresql")
 # `initdb` refuses to run as root; this user comes with Debian's package.
 POSTGRES_USER = "postgres"
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+def find_chromium() -> str | None:
+    """Return the path of an installed Chromium."""
+    return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
 
 
 def find_postgres() -> Path | None:

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any, ClassVar, Final, TypeAlias
 
 from django.contrib import admin
+from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponse
@@ -74,6 +75,22 @@ class EntryTable(ModelAdmin):  # type: ignore[misc]  # Unfold has no types
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[EntryList]:
         """Return the list that leaves the values in the database."""
         return EntryList
+
+    def get_paginator(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Any],
+        per_page: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Paginator[Any]:
+        """Count what is no entry: the history of one is short, and shows how long it is."""
+        if queryset.model is not self.model:
+            return Paginator(queryset, per_page, *args, **kwargs)
+        paginator: Paginator[Any] = super().get_paginator(
+            request, queryset, per_page, *args, **kwargs
+        )
+        return paginator
 
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
         """Return where a search looks."""

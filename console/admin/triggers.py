@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
@@ -85,7 +86,7 @@ class TriggerAdmin(ReadOnlyAdmin):
     @display(description="function", ordering="function_id")  # type: ignore[untyped-decorator]
     def function(self, trigger: Trigger) -> SafeString:
         """Show the function's id as code."""
-        return format_html('<code class="iii-id">{}</code>', trigger.function_id)
+        return format_html('<code class="iii-id iii-roomy">{}</code>', trigger.function_id)
 
     @display(  # type: ignore[untyped-decorator]
         description="state",
@@ -108,14 +109,14 @@ class TriggerAdmin(ReadOnlyAdmin):
         return trigger.owner_name or trigger.owner_id if trigger.is_owned else "nobody"
 
     @display(description="since", ordering="registered_at")  # type: ignore[untyped-decorator]
-    def since(self, trigger: Trigger) -> dt.datetime:
+    def since(self, trigger: Trigger) -> SafeString:
         """Say when it was registered or last changed its state."""
-        return trigger.registered_at
+        return _instant(trigger.registered_at)
 
     @display(description="detached", ordering="detached_at")  # type: ignore[untyped-decorator]
-    def detached(self, trigger: Trigger) -> dt.datetime | None:
+    def detached(self, trigger: Trigger) -> SafeString | str:
         """Say when its owner went."""
-        return trigger.detached_at
+        return "–" if trigger.detached_at is None else _instant(trigger.detached_at)
 
     @display(description="config")  # type: ignore[untyped-decorator]
     def shown_config(self, trigger: Trigger) -> SafeString | str:
@@ -131,6 +132,12 @@ class TriggerAdmin(ReadOnlyAdmin):
     def shown_error(self, trigger: Trigger) -> SafeString | str:
         """Show why it was refused."""
         return _json(trigger.error)
+
+
+def _instant(instant: dt.datetime) -> SafeString:
+    return format_html(
+        '<span class="iii-nowrap">{}</span>', date_format(instant, "DATETIME_FORMAT")
+    )
 
 
 def _json(text: str) -> SafeString | str:

@@ -1,4 +1,4 @@
-"""Engines, fleets of workers and drivers for the acceptance tests."""
+"""Engines, fleets of workers, drivers and a browser for the acceptance tests."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Final
 import httpx
 import pytest
 
+from tests.acceptance.browser import Browser, running_browser
 from tests.acceptance.fleet import Fleet, Fleets
 from tests.acceptance.placements import Placement
 from tests.acceptance.processes import Process, UsesProcesses
 from tests.acceptance.raw_worker import RawWorker
 from tests.acceptance.worker_process import WorkerProcess
+from tests.services import find_chromium
 
 # The first test that needs an environment installs it.
 TEST_LIMIT_S: Final = 1500
@@ -34,11 +36,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what the engine and the workers of a failed test printed."""
+    """Show what the engine and the workers of a failed test printed, and what its pages show."""
     report = yield
     if report.failed and _HERE in item.path.parents:
         for process in _processes_of(item):
             report.sections.append((f"output of {process.name}", process.last_output()))
+        browser = getattr(item, "funcargs", {}).get("browser")
+        if isinstance(browser, Browser):
+            report.sections.append(("pages of the browser", browser.shown()))
     return report
 
 
@@ -86,3 +91,12 @@ def http() -> Iterator[httpx.Client]:
     """An HTTP client for the REST module, which keeps out of the machine's proxies."""
     with httpx.Client(trust_env=False, timeout=20) as client:
         yield client
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """A headless browser."""
+    program = find_chromium()
+    assert program is not None, "tests/install-packages installs Chromium"
+    with running_browser(program) as browser:
+        yield browser

@@ -247,7 +247,9 @@ def test_a_change_is_logged_and_heard_by_triggers(
     assert heard["function_id"] == "shop::changed"
     assert (heard["data"]["old_value"], heard["data"]["new_value"]) == ({"total": 5}, {"total": 6})
     assert log() == [(2, f"scope “orders”, key “1”: version {old} → {state().version}")]
-    assert "version" in admin_client.get(f"{STATE}{state().pk}/history/").text
+    history = admin_client.get(f"{STATE}{state().pk}/history/").text
+    assert f"version {old} → {state().version}" in history
+    assert re.search(r"\s1 entry\s", history)
 
 
 def test_a_change_keeps_the_expiry(admin_client: Client, put: Any) -> None:
@@ -383,6 +385,8 @@ def test_an_entry_deleted_in_between_may_be_written_anew(admin_client: Client, p
     page = admin_client.post(url, {**form, "value": "7"})
 
     assert "deleted this entry" in page.text
+    assert '<code class="iii-id">orders</code> / <code class="iii-id">1</code>' in page.text
+    assert "history" not in page.text
     assert (fields(page)["version"], fields(page)["value"]) == ("0", "7")
 
     assert admin_client.post(url, fields(page)).status_code == 302
