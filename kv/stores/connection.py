@@ -47,7 +47,7 @@ class StoreConnection:
         """
         self._database.ensure_connection()
         with self._database.wrap_database_errors:
-            cursor = self._database.connection.cursor()
+            cursor = self._open_cursor()
             try:
                 cursor.execute(sql, parameters)
                 rows: list[tuple[Any, ...]] = cursor.fetchall()
@@ -59,7 +59,7 @@ class StoreConnection:
         """Run one statement past Django's cursor."""
         self._database.ensure_connection()
         with self._database.wrap_database_errors:
-            cursor = self._database.connection.cursor()
+            cursor = self._open_cursor()
             try:
                 cursor.execute(sql, parameters)
             finally:
@@ -69,11 +69,21 @@ class StoreConnection:
         """Run one statement for each tuple of parameters."""
         self._database.ensure_connection()
         with self._database.wrap_database_errors:
-            cursor = self._database.connection.cursor()
+            cursor = self._open_cursor()
             try:
                 cursor.executemany(sql, parameters)
             finally:
                 cursor.close()
+
+    def _open_cursor(self) -> Any:
+        connection = self._database.connection
+        if self.is_sqlite:
+            return connection.cursor()
+        from psycopg import Cursor  # not loaded where it is not needed
+
+        # Django's own writes the parameters into the statement: each is quoted here and parsed
+        # there. This one sends them beside it, arrays in binary.
+        return Cursor(connection)
 
     def was_written_elsewhere(self) -> bool:
         """Tell whether another process has written the file since this was last asked."""
