@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.contrib import admin
 from django.contrib.admin.apps import AdminConfig
 
 
@@ -17,3 +18,11 @@ class ConsoleAdminConfig(AdminConfig):
     """`django.contrib.admin` with the console's site for `admin.site`."""
 
     default_site = "console.site.ConsoleSite"
+
+    def ready(self) -> None:
+        """Find the admins of all apps, and hide those that would do nothing."""
+        super().ready()
+        # The engine does not run schedules yet: whoever added one here would wait in vain.
+        for model in apps.get_app_config("django_celery_beat").get_models():
+            if admin.site.is_registered(model):
+                admin.site.unregister(model)

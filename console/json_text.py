@@ -7,6 +7,8 @@ import re
 
 import msgspec
 
+from console.readable import readable_escapes
+
 
 class NotJson(ValueError):
     """A text is no JSON; the message names line and column."""
@@ -25,6 +27,20 @@ def compact_json(text: str) -> bytes:
         raise NotJson("It is nested too deeply.") from error
     except msgspec.DecodeError as error:
         raise NotJson(_explain(text, data, str(error))) from error
+
+
+def is_same_json(text: str, compact: bytes) -> bool:
+    """Tell whether two JSON texts differ in layout and in what they escape alone.
+
+    Args:
+        text: as it is stored.
+        compact: what `compact_json` has made of what somebody typed.
+    """
+    try:
+        stored = compact_json(text).decode()
+    except NotJson:
+        return False
+    return readable_escapes(stored) == readable_escapes(compact.decode())
 
 
 def _explain(text: str, data: bytes, reason: str) -> str:

@@ -42,6 +42,18 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
     )
 
 
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer 500; needs no database, whose trouble may be the reason."""
+    return notice(
+        request,
+        500,
+        "The console has failed",
+        "What went wrong stands in the engine's log, with the time of this request. "
+        "The engine itself goes on running. Whether a change was made shows when you open its "
+        "page again.",
+    )
+
+
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer 404."""
     return notice(request, 404, "Nothing here", "The console has no page at this address.")

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from unfold.sites import UnfoldAdminSite
@@ -13,19 +14,30 @@ from unfold.sites import UnfoldAdminSite
 from console.first_admin import has_admin
 from console.live.overview import OverviewPage
 from console.live.pages import PAGES
+from console.login import LoginForm
+from console.skin import mark
 
 
 class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]  # Unfold has no types
     """The site behind `django.contrib.admin.site`; plain `ModelAdmin` classes work on it too."""
 
+    login_form = LoginForm
+
     def extra_urls(self) -> list[URLPattern]:
-        """Return the live pages, each for staff with its permission; called by Unfold."""
-        return [path(page.route, self.admin_view(page.as_view()), name=page.name) for page in PAGES]
+        """Return the live pages, each for staff with its permission, and the sign for everybody.
+
+        Called by Unfold.
+        """
+        pages = [(page.route, self.admin_view(page.as_view()), page.name) for page in PAGES]
+        return [
+            *(path(route, view, name=name) for route, view, name in pages),
+            path("favicon.ico", favicon, name="favicon"),
+        ]
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponseBase:
-        """Show what is connected now, and everything that has a table."""
+        """Show what is connected now."""
         return OverviewPage.as_view()(request)
 
     def login(
@@ -37,3 +49,8 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]  # Unfold has no types
             response.template_name = "console/login.html"
             response.context_data["has_admin"] = has_admin()
         return response
+
+
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Lead browsers to the sign where a page does not name it."""
+    return redirect(mark(request))

@@ -15,3 +15,4 @@ urlpatterns: list[URLPattern | URLResolver] = [
 handler400 = "console.notices.bad_request"
 handler403 = "console.notices.permission_denied"
 handler404 = "console.notices.page_not_found"
+handler500 = "console.notices.server_error"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.contrib.admin import helpers
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import BadRequest, PermissionDenied
+from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.forms.models import modelform_factory
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -18,9 +20,12 @@ from django.template.response import TemplateResponse
 from console.admin.entry_forms import AddForm, ChangeForm, EntryForm, address_of, is_editable
 from console.admin.entry_table import ROWS, AnyEntry, EntryTable
 from console.entry_calls import EntryChanged, Place, WriteFailed
+from console.json_text import is_same_json
 from console.readable import indented_json, readable_json
 from kv.clock import now_ms
 from kv.entries import NO_VERSION
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,8 @@ class EntryAdmin(EntryTable):
             version: int = form.cleaned_data["version"]
             if not self._may_write(request, version):
                 raise PermissionDenied
+            if _is_unchanged(entry, version, form.cleaned_data["value"]):
+                return self._unchanged(request, entry)
             try:
                 return self._write(request, form, version, is_new=is_new)
             except EntryChanged:
@@ -117,6 +124,14 @@ class EntryAdmin(EntryTable):
             return self._gone(request)
         respond = self.response_add if is_new else self.response_change
         response: HttpResponse = respond(request, written)
+        return response
+
+    def _unchanged(self, request: HttpRequest, entry: AnyEntry | None) -> HttpResponse:
+        """Write nothing: the text stays as its worker has spelled it, and no trigger fires."""
+        self.message_user(request, "Nothing was changed, and nothing was written.", messages.INFO)
+        if "_continue" in request.POST:
+            return HttpResponseRedirect(request.path)
+        response: HttpResponse = self.response_post_save_change(request, entry)
         return response
 
     def _ttl_left(self, place: Place) -> int | None:
@@ -279,16 +294,20 @@ class EntryAdmin(EntryTable):
     def _log(
         self, request: HttpRequest, entry: AnyEntry | None, place: Place, flag: int, what: str
     ) -> None:
+        """Write the line of the history; what it tells of is done, whether this fails or not."""
         group, key = place
         logged = entry or self.model(**{self.calls.group: group, "key": key})
         user_id: Any = request.user.pk
-        LogEntry.objects.log_actions(
-            user_id,
-            [logged],
-            flag,
-            f"{self.calls.group} “{group}”, key “{key}”: {what}",
-            single_object=True,
-        )
+        line = f"{self.calls.group} “{group}”, key “{key}”: {what}"
+        try:
+            LogEntry.objects.log_actions(user_id, [logged], flag, line, single_object=True)
+        except DatabaseError as error:
+            logger.exception("a change has no line in the history", extra={"change": line})
+            self.message_user(
+                request,
+                f"The change was made, but its history lacks a line for it: {error}",
+                messages.WARNING,
+            )
 
     def _gone(self, request: HttpRequest) -> HttpResponse:
         self.message_user(request, "This entry is not there any more.", messages.WARNING)
@@ -297,6 +316,11 @@ class EntryAdmin(EntryTable):
 
 def _fits(entry: AnyEntry | None) -> bool:
     return entry is None or is_editable(entry.value)
+
+
+def _is_unchanged(entry: AnyEntry | None, version: int, value: bytes) -> bool:
+    """Tell whether a form gives back what it has shown, and that is still there."""
+    return entry is not None and entry.version == version and is_same_json(entry.value, value)
 
 
 def _version(text: str | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final, TypeAlias
 
 from django.contrib import admin
@@ -16,12 +17,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
-from unfold.paginator import InfinitePaginator
+from unfold.paginator import InfinitePage, InfinitePaginator
 from unfold.views import ChangeList
 
 from console.admin.entry_filters import ExpiryFilter, GroupFilter
 from console.entry_calls import EntryCalls, Place
-from console.readable import readable_json
+from console.readable import LONGEST_ESCAPE, readable_escapes, readable_json
 from kv.clock import now_ms
 from kv.models import KvEntry, StateEntry
 
@@ -31,17 +32,48 @@ SHORT_VALUE: Final = 160
 SHORT_NAME: Final = 60
 """Characters of a value and of a name in a list."""
 
+BEGINNING: Final = (SHORT_VALUE + 1) * LONGEST_ESCAPE
+"""Characters of a value that a list reads: enough to fill its column, and to know of more."""
+
 ROWS: Final = 50
 """Entries of a page."""
 
 
+class EntryPaginator(InfinitePaginator):  # type: ignore[misc]  # Unfold has no types
+    """Counts nothing, and reads one row more than a page has, to know whether there is another."""
+
+    template_name = "console/entries/pages.html"
+
+    def page(self, number: int) -> InfinitePage:
+        """Return the rows of a page, and the first of the next."""
+        number = self.validate_number(number)
+        start = (number - 1) * self.per_page
+        return self._get_page(self.object_list[start : start + self.per_page + 1], number, self)
+
+
 class EntryList(ChangeList):  # type: ignore[misc]  # Unfold has no types
-    """A list that reads only the beginning of each value."""
+    """A list that reads only the beginning of each value, and no more rows than it shows.
+
+    Attributes:
+        has_next: whether there is another page.
+    """
+
+    has_next: bool
+    result_list: Sequence[AnyEntry]
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read the rows of the page."""
+        super().get_results(request)
+        # Where the two differ, Unfold tells the number of results.
+        self.full_result_count = self.result_count
+        rows = list(self.result_list)
+        self.has_next = len(rows) > self.list_per_page
+        self.result_list = rows[: self.list_per_page]
 
     def get_queryset(self, *args: Any, **kwargs: Any) -> QuerySet[AnyEntry]:
         """Return the rows without their values."""
         rows: QuerySet[AnyEntry] = super().get_queryset(*args, **kwargs)
-        shortened: QuerySet[AnyEntry] = rows.annotate(beginning=Left("value", SHORT_VALUE + 1))
+        shortened: QuerySet[AnyEntry] = rows.annotate(beginning=Left("value", BEGINNING))
         return shortened.defer("value")
 
 
@@ -65,7 +97,8 @@ class EntryTable(ModelAdmin):  # type: ignore[misc]  # Unfold has no types
     # Counting a million rows takes longer than reading fifty.
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    paginator = InfinitePaginator
+    paginator = EntryPaginator
+    change_list_template = "console/entries/list.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AnyEntry]:
         """Return the entries that have not expired."""
@@ -116,7 +149,7 @@ class EntryTable(ModelAdmin):  # type: ignore[misc]  # Unfold has no types
     @display(description="value")  # type: ignore[untyped-decorator]
     def short_value(self, entry: AnyEntry) -> SafeString:
         """Show the beginning of the value."""
-        text: str = entry.beginning  # type: ignore[union-attr]  # of EntryList
+        text = readable_escapes(entry.beginning)  # type: ignore[union-attr]  # of EntryList
         short = text if len(text) <= SHORT_VALUE else f"{text[:SHORT_VALUE]}…"
         return format_html('<code class="iii-id iii-short">{}</code>', short)
 

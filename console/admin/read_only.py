@@ -18,6 +18,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # Unfold has no types
     """
 
     actions = None
+    change_form_template = "console/read_only/form.html"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse: the engine adds rows."""

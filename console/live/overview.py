@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
 from django.db.models import Count
 from django.http import HttpRequest
 
@@ -38,10 +37,6 @@ class OverviewPage(LivePage):
         if may("engine.view_trigger"):
             context["triggers"] = count_triggers()
         return context
-
-    def page_context(self, request: HttpRequest) -> dict[str, Any]:
-        """List everything that has a table."""
-        return {"app_list": admin.site.get_app_list(request)}
 
 
 def count_triggers() -> dict[str, int]:

@@ -107,10 +107,6 @@ class LivePage(View):
         """Return the id or name of the one thing that the page is about; empty for lists."""
         return ""
 
-    def page_context(self, request: HttpRequest) -> dict[str, Any]:
-        """Return what the page needs beside its part."""
-        return {}
-
     def get(self, request: HttpRequest) -> HttpResponse:
         """Show the page, or its part alone."""
         if self.permission and not request.user.has_perm(self.permission):
@@ -126,7 +122,6 @@ class LivePage(View):
             "wanted": Wanted.of(request),
             "part": part,
             "is_answered": is_answered,
-            **self.page_context(request),
         }
         return TemplateResponse(request, self.page_template, context)
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connection, connections
@@ -15,6 +16,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from console.admin.entry_filters import MAX_GROUPS, first_groups
+from console.admin.entry_table import ROWS
 from console.engine_calls import call
 from engine.apps import set_engine
 from engine.core.engine import Engine
@@ -162,6 +164,49 @@ def test_the_list_is_narrowed(
     assert keys(admin_client, STATE + query) == expected
 
 
+def test_the_list_shows_characters_for_their_escapes(admin_client: Client, put: Any) -> None:
+    StateEntry.objects.create(scope="s", key="1", value=json.dumps("ü😀" * 200), version=1)
+
+    text = admin_client.get(STATE).text
+
+    assert f"&quot;{'ü😀' * 79}ü…" in text
+
+
+@pytest.mark.parametrize(
+    ("count", "pages"), [(1, [1]), (ROWS, [ROWS]), (ROWS + 1, [ROWS, 1]), (2 * ROWS, [ROWS, ROWS])]
+)
+def test_the_last_page_leads_nowhere(
+    count: int, pages: list[int], admin_client: Client, transactional_db: None
+) -> None:
+    StateEntry.objects.bulk_create(
+        StateEntry(scope="s", key=str(each), value="1", version=1) for each in range(count)
+    )
+
+    for number, rows in enumerate(pages, 1):
+        url = f"{STATE}?p={number}"
+        assert len(keys(admin_client, url)) == rows
+        assert ('rel="next"' in admin_client.get(url).text) is (number < len(pages))
+        assert ('rel="prev"' in admin_client.get(url).text) is (number > 1)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("", "Workers add entries with <code>state::set</code>"),
+        ("?q=x", "No such entry"),
+        ("?p=3", "The list ends before this page"),
+    ],
+)
+def test_an_empty_list_says_why(
+    query: str, words: str, admin_client: Client, engine_thread: StoreThread
+) -> None:
+    text = admin_client.get(STATE + query).text
+
+    assert words in text
+    assert "yielded" not in text
+    assert "9999999999" not in text
+
+
 def test_expired_entries_are_not_shown(admin_client: Client, transactional_db: None) -> None:
     StateEntry.objects.create(scope="s", key="gone", value="1", version=1, expires_at=1)
     StateEntry.objects.create(scope="s", key="here", value="1", version=2)
@@ -223,7 +268,53 @@ def test_a_value_is_shown_indented_and_kept_as_it_is_spelled(
 
     assert state().value == '{"z":1.0,"a":[123456789012345678901234567890,1e2],"u":"\\u00fc"}'
     shown = fields(admin_client.get(change_url(state())))["value"]
+    assert '"u": "ü"' in shown
     assert shown.startswith('{\n  "z": 1.0,\n  "a": [\n    123456789012345678901234567890,\n')
+
+
+@pytest.mark.parametrize(
+    "value", ['{"a": "\\u00fc \\ud83d\\ude00",  "n": 1.0}', "[ ]", '"\\u202e"']
+)
+def test_saving_what_is_shown_changes_nothing(
+    value: str, admin_client: Client, engine_thread: StoreThread
+) -> None:
+    call("state::set", {"scope": "s", "key": "1", "value": msgspec.Raw(value.encode())}, Any)
+    before = state()
+
+    answer = admin_client.post(
+        change_url(before), fields(admin_client.get(change_url(before))), follow=True
+    )
+
+    assert "Nothing was changed, and nothing was written." in answer.text
+    assert (state().value, state().version) == (before.value, before.version)
+    assert before.value == value
+    assert log() == []
+
+
+def test_a_change_without_its_line_in_the_history_is_told(
+    admin_client: Client, put: Any, broken_history: None
+) -> None:
+    put("orders", "1", 1)
+    form = fields(admin_client.get(change_url(state())))
+
+    answer = admin_client.post(change_url(state()), {**form, "value": "2"}, follow=True)
+
+    assert answer.status_code == 200
+    assert "was changed successfully" in answer.text
+    assert "The change was made, but its history lacks a line for it: no room" in answer.text
+    assert (state().value, log()) == ("2", [])
+
+
+@pytest.fixture
+def broken_history(transactional_db: None) -> Iterator[None]:
+    """A database that takes no more lines of the history."""
+    with connections["system"].cursor() as cursor:
+        cursor.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON django_admin_log "
+            "BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        )
+        yield
+        cursor.execute("DROP TRIGGER full")
 
 
 def test_a_change_is_logged_and_heard_by_triggers(

@@ -89,6 +89,14 @@ def test_the_sidebar_and_the_overview_show_what_one_may_see(
         assert f'href="{hidden}"' not in text
 
 
+def test_who_may_see_nothing_live_is_led_to_the_menu(
+    staff_client: Callable[..., Client], running: EngineThread
+) -> None:
+    text = staff_client("kv.view_stateentry").get("/").text
+
+    assert "What your account may see stands in the menu." in text
+
+
 # --- what they show -----------------------------------------------------------------------------
 
 

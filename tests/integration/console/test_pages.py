@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError, connections
 from django.test import Client
+
+from console.content_policy import HEADER
 
 pytestmark = pytest.mark.django_db(databases=["default", "system"])
 
@@ -80,6 +85,38 @@ def test_an_unknown_address_is_answered_in_words(admin_client: Client) -> None:
     assert "The console has no page at this address." in answer.text
 
 
+@pytest.mark.parametrize("path", ["/login/", "/no/such/page/", STYLES])
+def test_no_page_runs_what_stands_in_it(path: str, client: Client) -> None:
+    policy = dict(part.split(" ", 1) for part in client.get(path)[HEADER].split("; "))
+
+    assert "'unsafe-inline'" not in policy["script-src"]
+    assert {name: policy[name] for name in ("default-src", "base-uri", "frame-ancestors")} == {
+        "default-src": "'self'",
+        "base-uri": "'none'",
+        "frame-ancestors": "'none'",
+    }
+
+
+def test_a_failure_is_told_in_words_without_the_database(client: Client) -> None:
+    client.raise_request_exception = False
+    with connections["system"].execute_wrapper(_fail):
+        answer = client.get("/login/", headers={"cookie": "iii_session=x"})
+
+    assert answer.status_code == 500
+    assert "The console has failed" in answer.text
+    assert HEADER in answer
+
+
+def _fail(*statement: Any) -> Any:
+    raise OperationalError("disk I/O error")
+
+
+def test_browsers_find_the_sign_by_themselves(client: Client) -> None:
+    answer = client.get("/favicon.ico", follow=True)
+
+    assert (answer.status_code, answer["content-type"]) == (200, "image/svg+xml")
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -87,14 +124,16 @@ def test_an_unknown_address_is_answered_in_words(admin_client: Client) -> None:
         "/auth/user/add/",
         "/auth/group/",
         "/auth/group/add/",
-        "/django_celery_beat/periodictask/",
-        "/django_celery_beat/periodictask/add/",
         "/password_change/",
         "/engine/",
     ],
 )
 def test_pages_of_stock_admins_work(path: str, admin_client: Client) -> None:
     assert admin_client.get(path).status_code == 200
+
+
+def test_schedules_that_nothing_would_run_cannot_be_added(admin_client: Client) -> None:
+    assert admin_client.get("/django_celery_beat/periodictask/add/").status_code == 404
 
 
 def test_an_administrator_makes_an_account_and_it_is_logged(admin_client: Client) -> None:

@@ -84,6 +84,7 @@ def test_one_trigger_is_shown_with_readable_json(admin_client: Client, rows: Any
     assert "{\n  &quot;api_path&quot;: &quot;/p&quot;\n}" in text
     assert "&quot;message&quot;: &quot;why&quot;" in text
     assert "Save" not in text
+    assert "history" not in text
 
 
 @pytest.mark.parametrize("action", ["change/", "delete/", "../add/", "../"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from console.json_text import NotJson, compact_json
+from console.json_text import NotJson, compact_json, is_same_json
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,16 @@ def test_what_is_wrong_is_named_with_its_place(text: str, problem: str) -> None:
         compact_json(text)
 
     assert str(caught.value).startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("stored", "typed", "is_same"),
+    [
+        ('{"a": "\\u00fc"}', '{"a":"ü"}', True),
+        ('{"a":1.0}', '{"a":1.00}', False),
+        ('{"a":1,"b":2}', '{"b":2,"a":1}', False),
+        ("[1 2]", "[1]", False),
+    ],
+)
+def test_layout_and_escapes_make_no_difference(stored: str, typed: str, is_same: bool) -> None:
+    assert is_same_json(stored, typed.encode()) is is_same
