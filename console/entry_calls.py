@@ -13,6 +13,7 @@ from engine.apps import get_engine
 from kv.entries import VersionConflict
 from kv.server import KvServer
 from kv.state import StateModule
+from streams.module import StreamModule
 
 WRITE_TIMEOUT_S: Final = 10.0
 """A commit waits for those before it; a person waits no longer."""
@@ -53,7 +54,7 @@ class EntryCalls:
 
     prefix: str
     group: str
-    module: type[StateModule | KvServer]
+    module: type[StateModule | KvServer | StreamModule]
 
     def set(self, place: Place, value: bytes, version: int, ttl_ms: int | None) -> int:
         """Put a value where that version is, 0 for none; return the new version.

@@ -79,7 +79,11 @@ STATE_ADAPTERS = AdapterRegistry(StateKvStore, StateRedis, StateBridge)
 
 
 def open_store(
-    module: Module, name: str, model: type[models.Model], group: str, options: ModuleConfig
+    module: Module,
+    name: str,
+    model: type[models.Model],
+    columns: tuple[str, ...],
+    options: ModuleConfig,
 ) -> Store:
     """Return the store that a module's options ask for; say where it is if they say otherwise.
 
@@ -87,7 +91,7 @@ def open_store(
         module: whose store it is.
         name: of the store.
         model: its table.
-        group: the column of its groups.
+        columns: those of its keys.
         options: of the module's adapter, or its own.
 
     Raises:
@@ -98,7 +102,7 @@ def open_store(
         store: Store = MemoryStore(name)
         logger.warning("%s: store_method in_memory: everything is lost when the engine stops", name)
         return store
-    store = module.engine.service(Database).entries(name, model, group)
+    store = module.engine.service(Database).entries(name, model, columns)
     if isinstance(options, KvStoreOptions) and options.model_fields_set & PATH_OPTIONS:
         logger.info(
             "%s: file_path %s (saved every %d ms) is accepted without effect: "

@@ -1,4 +1,4 @@
-"""The functions that state and the KV server have in common, and their results as JSON text."""
+"""The functions that all modules of entries have in common, and their results as JSON text."""
 
 from __future__ import annotations
 
@@ -9,20 +9,13 @@ import msgspec
 
 from engine.core.functions import Call
 from engine.core.protocol import NULL, encode
+from kv.addresses import Addressing
 from kv.arguments import (
-    DeleteArguments,
-    GetArguments,
-    ListArguments,
-    Place,
-    SetArguments,
-    UpdateArguments,
     bad,
     checked_cursor,
     checked_limit,
-    checked_name,
     checked_ttl,
     checked_version,
-    reader,
 )
 from kv.entries import (
     NO_VERSION,
@@ -34,7 +27,7 @@ from kv.entries import (
     UpdateValue,
     check_size,
 )
-from kv.stores.base import Item, Store, Unknown
+from kv.stores.base import Group, Item, Key, Store, Unknown
 from kv.update_ops import InvalidOps, parse_ops
 
 if TYPE_CHECKING:
@@ -43,14 +36,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-OnChange = Callable[[str, str, Changed], None]
-"""Is told of every change (group, key, change) after its commit, in the order of the commits."""
+OnChange = Callable[[Key, Changed], None]
+"""Is told of every change after its commit, in the order of the commits."""
 
-_read_get = reader(GetArguments)
-_read_set = reader(SetArguments)
-_read_delete = reader(DeleteArguments)
-_read_update = reader(UpdateArguments)
-_read_list = reader(ListArguments)
+
+StandIn = Callable[[str, Call, Key], "Awaitable[bytes | None] | None"]
+"""May answer instead of the store: gets the operation (`get`), the call, and its key or group.
+
+None lets the store answer.
+"""
 
 
 class EntryFunctions:
@@ -58,42 +52,50 @@ class EntryFunctions:
 
     Args:
         store: where the entries are.
-        group: how this module calls a group of entries: `scope` or `index`.
+        addressing: how this module's payloads say which entry they mean.
         on_change: is told of every change.
         max_value_bytes: a larger value is refused; None for no limit.
+        stand_in: is asked first; None if the store answers everything.
     """
 
     def __init__(
         self,
         store: Store,
-        group: str,
+        addressing: Addressing,
         on_change: OnChange | None = None,
         max_value_bytes: int | None = None,
+        stand_in: StandIn | None = None,
     ) -> None:
         self._store = store
-        self._group = group
+        self._addressing = addressing
         self._on_change = on_change
         self._max_value_bytes = max_value_bytes
+        self._stand_in = stand_in
 
     def get(self, call: Call) -> bytes | Awaitable[bytes | None] | None:
         """Answer the value, nothing if there is none; `{value, version}` with `with_version`."""
-        arguments = _read_get(call)
-        group, key = self._place(call, arguments)
+        arguments = self._addressing.read_get(call)
+        key = self._addressing.key(call, arguments)
+        if self._stand_in is not None and (answer := self._stand_in("get", call, key)):
+            return answer
         finish = _with_version if arguments.with_version else _value
-        entry = self._store.peek(group, key)
+        entry = self._store.peek(key)
         if not isinstance(entry, Unknown):
             return finish(entry)
-        return self._store.get(group, key, finish)
+        return self._store.get(key, finish)
 
-    def set(self, call: Call) -> Awaitable[bytes]:
+    def set(self, call: Call) -> Awaitable[bytes | None]:
         """Answer `{old_value, new_value}`, and `version` if versions were spoken of."""
-        arguments = _read_set(call)
-        group, key = self._place(call, arguments)
+        arguments = self._addressing.read_set(call)
+        key = self._addressing.key(call, arguments)
         if arguments.value and arguments.data:
-            raise bad(call, "duplicate field `value`")
+            raise bad(call, f"duplicate field `{self._addressing.value_member}`")
         value = bytes(arguments.value) or bytes(arguments.data)
         if not value:
-            raise bad(call, "Object missing required field `value`")
+            member = self._addressing.value_member
+            raise bad(call, f"Object missing required field `{member}`")
+        if self._stand_in is not None and (answer := self._stand_in("set", call, key)):
+            return answer
         check_size(len(value), self._max_value_bytes)
         ttl_ms, if_version = arguments.ttl_ms, arguments.if_version
         if ttl_ms is None and if_version is None:
@@ -101,18 +103,20 @@ class EntryFunctions:
         else:
             change = SetValue(value, checked_ttl(call, ttl_ms), checked_version(call, if_version))
         says_version = arguments.with_version or if_version is not None
-        return self._change(group, key, change, says_version)
+        return self._change(key, change, says_version)
 
-    def update(self, call: Call) -> Awaitable[bytes]:
+    def update(self, call: Call) -> Awaitable[bytes | None]:
         """Answer `{old_value, new_value, errors?}` after update operations."""
-        arguments = _read_update(call)
-        group, key = self._place(call, arguments)
+        arguments = self._addressing.read_update(call)
+        key = self._addressing.key(call, arguments)
         if not arguments.ops:
             raise bad(call, "Object missing required field `ops`")
         try:
             ops = parse_ops(arguments.ops)
         except InvalidOps as error:
             raise bad(call, error.message) from error
+        if self._stand_in is not None and (answer := self._stand_in("update", call, key)):
+            return answer
         change = UpdateValue(
             ops,
             len(arguments.ops),
@@ -121,7 +125,7 @@ class EntryFunctions:
             self._max_value_bytes,
         )
         says_version = arguments.with_version or arguments.if_version is not None
-        return self._change(group, key, change, says_version)
+        return self._change(key, change, says_version)
 
     def delete_bare(self, call: Call) -> Awaitable[bytes | None]:
         """Answer the old value itself, nothing if there was none; an object about versions."""
@@ -131,58 +135,52 @@ class EntryFunctions:
         """Answer `{old_value}`."""
         return self._delete(call, _old_value_object)
 
-    async def list(self, call: Call) -> bytes:
+    def list(self, call: Call) -> Awaitable[bytes | None]:
         """Answer the values, or a page `{items: [{key, value}], cursor}` if one is asked for."""
-        arguments = _read_list(call)
-        given = arguments.index if self._group == "index" else arguments.scope
-        if given is None and self._group == "scope":
-            given = arguments.group_id
-        group = checked_name(call, self._group, given)
+        arguments = self._addressing.read_list(call)
+        group = self._addressing.group(call, arguments)
+        if self._stand_in is not None and (answer := self._stand_in("list", call, group)):
+            return answer
         if not arguments.is_paged:
-            return _values(await self._store.list(group))
+            return self._list(group)
         limit = checked_limit(call, arguments.limit)
-        found = await self._store.list(
-            group,
-            prefix=arguments.prefix or "",
-            after=checked_cursor(call, arguments.cursor),
-            limit=limit + 1,
-        )
+        after = checked_cursor(call, arguments.cursor)
+        return self._list_page(group, arguments.prefix or "", after, limit)
+
+    async def _list(self, group: Group) -> bytes:
+        return _values(await self._store.list(group))
+
+    async def _list_page(self, group: Group, prefix: str, after: int, limit: int) -> bytes:
+        found = await self._store.list(group, prefix=prefix, after=after, limit=limit + 1)
         return _page(found, limit)
 
     async def list_groups(self, call: Call) -> bytes:
         """Answer `{groups}`, sorted."""
-        return encode({"groups": await self._store.groups()})
-
-    def _place(self, call: Call, place: Place) -> tuple[str, str]:
-        if self._group == "index":
-            return checked_name(call, "index", place.index), checked_name(call, "key", place.key)
-        group = place.group_id if place.scope is None else place.scope
-        key = place.item_id if place.key is None else place.key
-        return checked_name(call, "scope", group), checked_name(call, "key", key)
+        return encode({"groups": [name for (name,) in await self._store.groups()]})
 
     def _delete(
         self, call: Call, finish: Callable[[Changed], bytes | None]
     ) -> Awaitable[bytes | None]:
-        arguments = _read_delete(call)
-        group, key = self._place(call, arguments)
+        arguments = self._addressing.read_delete(call)
+        key = self._addressing.key(call, arguments)
+        if self._stand_in is not None and (answer := self._stand_in("delete", call, key)):
+            return answer
         if arguments.with_version or arguments.if_version is not None:
             finish = _old_value_and_version
         change = DeleteEntry(checked_version(call, arguments.if_version))
-        return self._store.change(group, key, change, self._finisher(group, key, finish))
+        return self._store.change(key, change, self._finisher(key, finish))
 
-    def _change(self, group: str, key: str, change: Change, says_version: bool) -> Awaitable[bytes]:
+    def _change(self, key: Key, change: Change, says_version: bool) -> Awaitable[bytes]:
         finish = _both_values_and_version if says_version else _both_values
-        return self._store.change(group, key, change, self._finisher(group, key, finish))
+        return self._store.change(key, change, self._finisher(key, finish))
 
-    def _finisher(
-        self, group: str, key: str, finish: Callable[[Changed], T]
-    ) -> Callable[[Changed], T]:
+    def _finisher(self, key: Key, finish: Callable[[Changed], T]) -> Callable[[Changed], T]:
         on_change = self._on_change
         if on_change is None:
             return finish
 
         def tell(changed: Changed) -> T:
-            on_change(group, key, changed)
+            on_change(key, changed)
             return finish(changed)
 
         return tell
@@ -268,5 +266,5 @@ def _values(items: Sequence[Item]) -> bytes:
 def _page(items: Sequence[Item], limit: int) -> bytes:
     shown = items[:limit]
     cursor = str(shown[-1].position) if len(items) > limit else None
-    listed = [{"key": item.key, "value": msgspec.Raw(item.value)} for item in shown]
+    listed = [{"key": item.name, "value": msgspec.Raw(item.value)} for item in shown]
     return encode({"items": listed, "cursor": cursor})

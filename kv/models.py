@@ -21,7 +21,7 @@ class PositionField(models.BigAutoField):  # type: ignore[type-arg]
 
 
 class Entry(models.Model):
-    """What an entry of either store has; see `kv.entries.Entry`.
+    """What an entry of any store has beside its key; see `kv.entries.Entry`.
 
     Rows are written by the store executor alone (`kv.stores.executor`).
     """
@@ -29,7 +29,6 @@ class Entry(models.Model):
     position = PositionField(
         primary_key=True, help_text="order of insertion, kept when the entry changes"
     )
-    key = models.TextField()
     value = models.TextField(help_text="JSON text as it was sent")
     version = models.BigIntegerField(help_text="never used twice within a store")
     expires_at = models.BigIntegerField(
@@ -44,6 +43,7 @@ class StateEntry(Entry):
     """A value of the state module, by scope and key."""
 
     scope = models.TextField()
+    key = models.TextField()
 
     class Meta:
         verbose_name = "state entry"
@@ -67,6 +67,7 @@ class KvEntry(Entry):
     """A value of the KV server, by index and key."""
 
     index = models.TextField()
+    key = models.TextField()
 
     class Meta:
         verbose_name = "KV entry"

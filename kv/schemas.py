@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-_NAME: Final = {"type": "string", "maxLength": 1024}
-_ANY: Final[dict[str, Any]] = {}
-_TTL: Final = {"type": "integer", "minimum": 1, "description": "milliseconds until it expires"}
-_IF_VERSION: Final = {
+NAME: Final = {"type": "string", "maxLength": 1024}
+ANY: Final[dict[str, Any]] = {}
+TTL: Final = {"type": "integer", "minimum": 1, "description": "milliseconds until it expires"}
+IF_VERSION: Final = {
     "type": "integer",
     "minimum": 0,
     "description": "only if the entry has this version; 0: only if there is none",
 }
-_WITH_VERSION: Final = {"type": "boolean", "description": "answer the entry's version, too"}
-_OPS: Final = {
+WITH_VERSION: Final = {"type": "boolean", "description": "answer the entry's version, too"}
+OPS: Final = {
     "type": "array",
     "items": {
         "type": "object",
@@ -26,7 +26,7 @@ _OPS: Final = {
         "required": ["type"],
     },
 }
-_BOTH: Final = {
+BOTH: Final = {
     "type": "object",
     "properties": {
         "old_value": {},
@@ -36,12 +36,18 @@ _BOTH: Final = {
     },
     "required": ["old_value", "new_value"],
 }
-_OLD: Final = {"type": "object", "properties": {"old_value": {}}, "required": ["old_value"]}
-_STRINGS: Final = {"type": "array", "items": {"type": "string"}}
-_GROUPS: Final = {"type": "object", "properties": {"groups": _STRINGS}, "required": ["groups"]}
+OLD: Final = {"type": "object", "properties": {"old_value": {}}, "required": ["old_value"]}
+PAGE: Final[dict[str, Any]] = {
+    "prefix": {"type": "string"},
+    "limit": {"type": "integer", "minimum": 1, "maximum": 10_000},
+    "cursor": {"type": "string"},
+}
+STRINGS: Final = {"type": "array", "items": {"type": "string"}}
+_GROUPS: Final = {"type": "object", "properties": {"groups": STRINGS}, "required": ["groups"]}
 
 
-def _object(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
+def object_schema(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
+    """Return the schema of an object with these members."""
     return {
         "type": "object",
         "properties": {**required, **optional},
@@ -50,26 +56,21 @@ def _object(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
 
 
 def _schemas(group: str) -> dict[str, dict[str, Any]]:
-    place = {group: _NAME, "key": _NAME}
-    versions = {"if_version": _IF_VERSION, "with_version": _WITH_VERSION}
-    page = {
-        "prefix": {"type": "string"},
-        "limit": {"type": "integer", "minimum": 1, "maximum": 10_000},
-        "cursor": {"type": "string"},
-    }
+    place = {group: NAME, "key": NAME}
+    versions = {"if_version": IF_VERSION, "with_version": WITH_VERSION}
     return {
         "set": {
-            "request_format": _object({**place, "value": _ANY}, ttl_ms=_TTL, **versions),
-            "response_format": _BOTH,
+            "request_format": object_schema({**place, "value": ANY}, ttl_ms=TTL, **versions),
+            "response_format": BOTH,
         },
-        "get": {"request_format": _object(place, with_version=_WITH_VERSION)},
-        "delete": {"request_format": _object(place, **versions)},
+        "get": {"request_format": object_schema(place, with_version=WITH_VERSION)},
+        "delete": {"request_format": object_schema(place, **versions)},
         "update": {
-            "request_format": _object({**place, "ops": _OPS}, ttl_ms=_TTL, **versions),
-            "response_format": _BOTH,
+            "request_format": object_schema({**place, "ops": OPS}, ttl_ms=TTL, **versions),
+            "response_format": BOTH,
         },
-        "list": {"request_format": _object({group: _NAME}, **page)},
-        "list_groups": {"request_format": _object({}), "response_format": _GROUPS},
+        "list": {"request_format": object_schema({group: NAME}, **PAGE)},
+        "list_groups": {"request_format": object_schema({}), "response_format": _GROUPS},
     }
 
 
@@ -78,10 +79,10 @@ STATE_SCHEMAS: Final = _schemas("scope")
 
 KV_SCHEMAS: Final = _schemas("index") | {
     "list_keys_with_prefix": {
-        "request_format": _object({"prefix": {"type": "string"}}, index=_NAME),
-        "response_format": _STRINGS,
+        "request_format": object_schema({"prefix": {"type": "string"}}, index=NAME),
+        "response_format": STRINGS,
     }
 }
 """The same of the KV server."""
 
-KV_SCHEMAS["delete"]["response_format"] = _OLD
+KV_SCHEMAS["delete"]["response_format"] = OLD

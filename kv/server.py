@@ -8,12 +8,13 @@ from engine.core.functions import Call
 from engine.core.modules import Module, ModuleConfig
 from engine.core.protocol import encode
 from kv.adapters import KvStoreOptions, open_store
+from kv.addresses import BY_INDEX
 from kv.arguments import PrefixArguments, reader
 from kv.entries import Changed
 from kv.expiry import Expiry
 from kv.functions import EntryFunctions, register
 from kv.schemas import KV_SCHEMAS
-from kv.stores.base import Store
+from kv.stores.base import Key, Store
 
 if TYPE_CHECKING:
     from engine.core.engine import Engine
@@ -50,11 +51,11 @@ class KvServer(Module):
         """Open the store and install the functions."""
         from kv.models import KvEntry  # configs are checked before Django is set up
 
-        store = open_store(self, "kv_server", KvEntry, "index", self.config)
+        store = open_store(self, "kv_server", KvEntry, BY_INDEX.columns, self.config)
         await store.start()
         self.store = store
         self._expiry = Expiry(store, self._on_change)
-        functions = EntryFunctions(store, "index", self._on_change)
+        functions = EntryFunctions(store, BY_INDEX, self._on_change)
         handlers: dict[str, Handler] = {
             "set": functions.set,
             "get": functions.get,
@@ -72,7 +73,7 @@ class KvServer(Module):
         if self._expiry is not None:
             await self._expiry.stop()
 
-    def _on_change(self, index: str, key: str, changed: Changed) -> None:
+    def _on_change(self, key: Key, changed: Changed) -> None:
         if changed.new is not None and changed.new.expires_at is not None and self._expiry:
             self._expiry.note(changed.new.expires_at)
 
@@ -80,4 +81,5 @@ class KvServer(Module):
         """Answer the keys with a prefix."""
         arguments = _read_prefix(call)
         assert self.store is not None
-        return encode(await self.store.keys_with_prefix(arguments.prefix, arguments.index))
+        group = None if arguments.index is None else (arguments.index,)
+        return encode(await self.store.names_with_prefix(arguments.prefix, group))

@@ -8,12 +8,13 @@ from pydantic import Field
 
 from engine.core.modules import AdapterChoice, Module, ModuleConfig
 from kv.adapters import STATE_ADAPTERS, open_store
+from kv.addresses import BY_SCOPE
 from kv.entries import Changed
 from kv.expiry import Expiry
 from kv.functions import EntryFunctions, register
 from kv.schemas import STATE_SCHEMAS
 from kv.state_trigger import StateTriggerType
-from kv.stores.base import Store
+from kv.stores.base import Key, Store
 
 if TYPE_CHECKING:
     from engine.core.engine import Engine
@@ -65,11 +66,11 @@ class StateModule(Module):
         """Open the store, install the functions and the trigger type."""
         from kv.models import StateEntry  # configs are checked before Django is set up
 
-        store = open_store(self, "state", StateEntry, "scope", self.config.adapter.config)
+        store = open_store(self, "state", StateEntry, BY_SCOPE.columns, self.config.adapter.config)
         await store.start()
         self.store = store
         self._expiry = Expiry(store, self._on_change)
-        functions = EntryFunctions(store, "scope", self._on_change, self.config.max_value_bytes)
+        functions = EntryFunctions(store, BY_SCOPE, self._on_change, self.config.max_value_bytes)
         handlers: dict[str, Handler] = {
             "set": functions.set,
             "get": functions.get,
@@ -87,8 +88,8 @@ class StateModule(Module):
         if self._expiry is not None:
             await self._expiry.stop()
 
-    def _on_change(self, scope: str, key: str, changed: Changed) -> None:
+    def _on_change(self, key: Key, changed: Changed) -> None:
         if changed.new is not None and changed.new.expires_at is not None and self._expiry:
             self._expiry.note(changed.new.expires_at)
         if self._triggers.has_triggers and self.config.triggers_enabled:
-            self._triggers.on_change(scope, key, changed)
+            self._triggers.on_change(key, changed)

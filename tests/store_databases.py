@@ -13,8 +13,9 @@ from django.db import connections, models
 from psycopg import sql
 
 from kv.models import KvEntry, StateEntry, VersionCounter
+from streams.models import StreamItem
 
-MODELS: tuple[type[models.Model], ...] = (StateEntry, KvEntry, VersionCounter)
+MODELS: tuple[type[models.Model], ...] = (StateEntry, KvEntry, StreamItem, VersionCounter)
 
 _numbers = itertools.count(1)
 
@@ -34,7 +35,8 @@ def database(options: dict[str, Any]) -> Iterator[str]:
     with connections[alias].schema_editor() as editor:
         for model in MODELS:
             editor.create_model(model)
-        import_module("kv.migrations.0002_postgres").create(None, editor)
+        for app in ("kv", "streams"):
+            import_module(f"{app}.migrations.0002_postgres").create(None, editor)
     try:
         yield alias
     finally:

@@ -86,7 +86,13 @@ class EntryTable(ModelAdmin):  # type: ignore[misc]  # Unfold has no types
 
     calls: ClassVar[EntryCalls]
 
-    list_display = ("shown_group", "shown_key", "short_value", "shown_version", "expires")
+    list_display: tuple[str, ...] = (
+        "shown_group",
+        "shown_key",
+        "short_value",
+        "shown_version",
+        "expires",
+    )
     list_display_links = ("shown_key",)
     list_filter = (GroupFilter, ExpiryFilter)
     list_per_page = ROWS
@@ -140,11 +146,11 @@ class EntryTable(ModelAdmin):  # type: ignore[misc]  # Unfold has no types
     @display(description="key")  # type: ignore[untyped-decorator]
     def shown_key(self, entry: AnyEntry) -> SafeString:
         """Show the beginning of the key."""
-        return _name(entry.key)
+        return short_name(entry.key)
 
     def short_group(self, entry: AnyEntry) -> SafeString:
         """Show the beginning of scope or index; the subclass has the column `shown_group`."""
-        return _name(self.place(entry)[0])
+        return short_name(self.place(entry)[0])
 
     @display(description="value")  # type: ignore[untyped-decorator]
     def short_value(self, entry: AnyEntry) -> SafeString:
@@ -199,7 +205,8 @@ def _live(rows: QuerySet[AnyEntry]) -> QuerySet[AnyEntry]:
     return rows.filter(Q(expires_at=None) | Q(expires_at__gt=now_ms()))
 
 
-def _name(text: str) -> SafeString:
+def short_name(text: str) -> SafeString:
+    """Return the beginning of a name as code, the whole of it where the pointer rests."""
     if len(text) <= SHORT_NAME:
         return format_html('<code class="iii-id iii-nowrap">{}</code>', text)
     short = f"{text[:SHORT_NAME]}…"

@@ -1,4 +1,4 @@
-"""The contract of a store: entries by group (scope or index) and key."""
+"""The contract of a store: entries by key, a tuple of names, in groups of one beginning."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
+from engine.core.deferred import Deferred
 from kv.entries import Change, Changed, Entry
 
 T = TypeVar("T")
 
 Names: TypeAlias = list[str]
+
+Key: TypeAlias = tuple[str, ...]
+"""Where an entry is: scope and key, index and key, or stream, group and item."""
+
+Group: TypeAlias = tuple[str, ...]
+"""A key without its last name: what entries are listed by."""
 
 SWEEP_SIZE: Final = 500
 """How many expired entries are taken away at once."""
@@ -26,11 +33,15 @@ UNKNOWN: Final = Unknown()
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
-    """One entry of a listing, with its place in the order of insertion."""
+    """One entry of a listing: the last name of its key, and its place in the order of insertion."""
 
     position: int
-    key: str
+    name: str
     value: bytes
+
+
+Items: TypeAlias = list[Item]
+Groups: TypeAlias = list[Group]
 
 
 class Store(ABC):
@@ -54,18 +65,16 @@ class Store(ABC):
     is_durable: bool
     is_shared: bool = False
 
-    def peek(self, group: str, key: str) -> Entry | Unknown | None:
+    def peek(self, key: Key) -> Entry | Unknown | None:
         """Return an entry if that takes no time at all, `UNKNOWN` if it has to be asked for."""
         return UNKNOWN
 
     @abstractmethod
-    def get(self, group: str, key: str, finish: Callable[[Entry | None], T]) -> Awaitable[T]:
+    def get(self, key: Key, finish: Callable[[Entry | None], T]) -> Awaitable[T]:
         """Read an entry; `finish` makes the result of it, before anything else happens."""
 
     @abstractmethod
-    def change(
-        self, group: str, key: str, change: Change, finish: Callable[[Changed], T]
-    ) -> Awaitable[T]:
+    def change(self, key: Key, change: Change, finish: Callable[[Changed], T]) -> Awaitable[T]:
         """Change an entry; `finish` makes the result, in the order of the commits.
 
         Raises (the awaitable):
@@ -76,32 +85,45 @@ class Store(ABC):
     @abstractmethod
     def list(
         self,
-        group: str,
+        group: Group,
         *,
         prefix: str = "",
         after: int = 0,
         limit: int | None = None,
-    ) -> Awaitable[list[Item]]:
+    ) -> Awaitable[Items]:
         """Return entries in the order of insertion.
 
         Args:
             group: an unknown one has no entries.
-            prefix: of their keys.
+            prefix: of their names.
             after: the position behind which to begin.
             limit: how many at most.
         """
 
     @abstractmethod
-    def groups(self) -> Awaitable[Names]:
-        """Return the groups that have entries, sorted by code point."""
+    def get_in_turn(self, key: Key, finish: Callable[[Entry | None], T]) -> Deferred[T]:
+        """Read an entry in its turn among the changes.
+
+        `finish` is called when every change that the result shows has been told to its own
+        `finish`, and no other has: whoever follows changes from then on misses none and sees none
+        twice.
+        """
 
     @abstractmethod
-    def keys_with_prefix(self, prefix: str, group: str | None) -> Awaitable[Names]:
-        """Return the keys with a prefix, of one group or of all, each once, sorted."""
+    def list_in_turn(self, group: Group, finish: Callable[[Items], T]) -> Deferred[T]:
+        """Read all entries of a group, in the order of insertion, as `get_in_turn` reads one."""
 
     @abstractmethod
-    def sweep(self, finish: Callable[[str, str, Changed], None]) -> Awaitable[int]:
-        """Delete expired entries, at most SWEEP_SIZE; tell `finish` of each (group, key, change).
+    def groups(self, under: Group = ()) -> Awaitable[Groups]:
+        """Return the groups that have entries and begin with `under`, sorted by code point."""
+
+    @abstractmethod
+    def names_with_prefix(self, prefix: str, group: Group | None) -> Awaitable[Names]:
+        """Return the names with a prefix, of one group or of all, each once, sorted."""
+
+    @abstractmethod
+    def sweep(self, finish: Callable[[Key, Changed], None]) -> Awaitable[int]:
+        """Delete expired entries, at most SWEEP_SIZE; tell `finish` of each.
 
         Returns:
             How many were deleted.

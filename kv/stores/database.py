@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -13,10 +12,20 @@ from django.db import models
 from engine.core.deferred import Deferred
 from kv.clock import now_ms
 from kv.entries import Change, Changed, Entry
-from kv.stores.base import SWEEP_SIZE, UNKNOWN, Item, Names, Store, Unknown
+from kv.stores.base import (
+    SWEEP_SIZE,
+    UNKNOWN,
+    Group,
+    Groups,
+    Items,
+    Key,
+    Names,
+    Store,
+    Unknown,
+)
 from kv.stores.cache import RowCache
 from kv.stores.executor import Executor, Operation
-from kv.stores.tables import EntryKey, EntryTable, PostgresEntries, SqliteEntries
+from kv.stores.tables import EntryTable, PostgresEntries, SqliteEntries
 
 T = TypeVar("T")
 
@@ -61,13 +70,15 @@ class Database:
         if self.reader is not self.writer:
             await self.reader.stop()
 
-    def entries(self, name: str, model: type[models.Model], group: str) -> DatabaseStore:
-        """Return the store of a model; `group` is the column of its groups."""
+    def entries(
+        self, name: str, model: type[models.Model], columns: tuple[str, ...]
+    ) -> DatabaseStore:
+        """Return the store of a model; `columns` are those of its keys."""
         if self.is_sqlite:
-            cache: RowCache[EntryKey, Entry] = RowCache(CACHE_BYTES, _weigh)
-            table: EntryTable = SqliteEntries(model, group, name, cache)
+            cache: RowCache[Key, Entry] = RowCache(CACHE_BYTES, _weigh)
+            table: EntryTable = SqliteEntries(model, columns, name, cache)
         else:
-            table = PostgresEntries(model, group, name)
+            table = PostgresEntries(model, columns, name)
         return DatabaseStore(name, self, table)
 
 
@@ -83,40 +94,42 @@ class DatabaseStore(Store):
         self._database = database
         self._table = table
         self._cache = table.cache
-        self._unanswered: dict[EntryKey, int] = {}
+        self._unanswered: dict[Key, int] = {}
 
     async def start(self) -> None:
         """Learn from which version on to count."""
         self._database.writer.attach(self._table)
         await self._database.writer.run(self._table.prepare)
 
-    def peek(self, group: str, key: str) -> Entry | Unknown | None:
+    def peek(self, key: Key) -> Entry | Unknown | None:
         """Return an entry from the cache, if it knows and is trusted."""
         cache = self._cache
         if cache is None or time.monotonic() - self._database.writer.checked_at > FRESH_S:
             return UNKNOWN
-        entry = cache.get((group, key), _NOT_CACHED)
+        entry = cache.get(key, _NOT_CACHED)
         if entry is _NOT_CACHED:
             return UNKNOWN
         return entry if entry is None or entry.is_live(now_ms()) else None
 
-    def get(self, group: str, key: str, finish: Callable[[Entry | None], T]) -> Deferred[T]:
+    def get(self, key: Key, finish: Callable[[Entry | None], T]) -> Deferred[T]:
         """Read an entry."""
         database = self._database
         # One connection's calls are handled in their order: a read behind a change that was not
         # waited for sees it.
-        reader = database.writer if (group, key) in self._unanswered else database.reader
-        return reader.submit(_Get(self._table, (group, key), finish))
+        reader = database.writer if key in self._unanswered else database.reader
+        return reader.submit(_Get(self._table, key, finish))
 
-    def change(
-        self, group: str, key: str, change: Change, finish: Callable[[Changed], T]
-    ) -> Deferred[T]:
+    def get_in_turn(self, key: Key, finish: Callable[[Entry | None], T]) -> Deferred[T]:
+        """Read an entry in its turn among the changes, which the writer settles in their order."""
+        return self._database.writer.submit(_Get(self._table, key, finish))
+
+    def change(self, key: Key, change: Change, finish: Callable[[Changed], T]) -> Deferred[T]:
         """Change an entry."""
-        size = change.size + len(group) + len(key)
+        size = change.size + sum(map(len, key))
         writer = self._database.writer
         if not self.is_shared:
-            return writer.submit(_Change(self._table, (group, key), size, change, finish))
-        shared = _SharedChange(self._table, (group, key), size, change, finish)
+            return writer.submit(_Change(self._table, key, size, change, finish))
+        shared = _SharedChange(self._table, key, size, change, finish)
         shared.count_in(self._unanswered)
         return writer.submit(shared)
 
@@ -126,27 +139,34 @@ class DatabaseStore(Store):
         return self._database.writer if self._unanswered else self._database.reader
 
     def list(
-        self, group: str, *, prefix: str = "", after: int = 0, limit: int | None = None
-    ) -> Awaitable[builtins.list[Item]]:
+        self, group: Group, *, prefix: str = "", after: int = 0, limit: int | None = None
+    ) -> Deferred[Items]:
         """Return entries in the order of insertion."""
         table = self._table
         return self._lister.query(
             lambda connection: table.list(connection, group, prefix, after, limit, now_ms())
         )
 
-    def groups(self) -> Awaitable[Names]:
-        """Return the groups that have entries."""
+    def list_in_turn(self, group: Group, finish: Callable[[Items], T]) -> Deferred[T]:
+        """Read all entries of a group in its turn among the changes."""
         table = self._table
-        return self._lister.query(lambda connection: table.groups(connection, now_ms()))
-
-    def keys_with_prefix(self, prefix: str, group: str | None) -> Awaitable[Names]:
-        """Return the keys with a prefix."""
-        table = self._table
-        return self._lister.query(
-            lambda connection: table.keys_with_prefix(connection, prefix, group, now_ms())
+        return self._database.writer.query(
+            lambda connection: table.list(connection, group, "", 0, None, now_ms()), finish
         )
 
-    async def sweep(self, finish: Callable[[str, str, Changed], None]) -> int:
+    def groups(self, under: Group = ()) -> Deferred[Groups]:
+        """Return the groups that have entries."""
+        table = self._table
+        return self._lister.query(lambda connection: table.groups(connection, under, now_ms()))
+
+    def names_with_prefix(self, prefix: str, group: Group | None) -> Deferred[Names]:
+        """Return the names with a prefix."""
+        table = self._table
+        return self._lister.query(
+            lambda connection: table.names_with_prefix(connection, prefix, group, now_ms())
+        )
+
+    async def sweep(self, finish: Callable[[Key, Changed], None]) -> int:
         """Delete expired entries."""
         table = self._table
         keys = await self._database.reader.query(
@@ -156,20 +176,18 @@ class DatabaseStore(Store):
         expiries = [writer.submit(_Expire(table, key, finish)) for key in keys]
         return sum([await each for each in expiries])
 
-    def next_expiry(self) -> Awaitable[int | None]:
+    def next_expiry(self) -> Deferred[int | None]:
         """Return when the next entry expires."""
         return self._database.reader.query(self._table.next_expiry)
 
 
-class _Get(Operation[EntryKey, Entry, T]):
+class _Get(Operation[Key, Entry, T]):
     """Read an entry."""
 
     __slots__ = ("_entry", "_finish")
     reads_only = True
 
-    def __init__(
-        self, table: EntryTable, key: EntryKey, finish: Callable[[Entry | None], T]
-    ) -> None:
+    def __init__(self, table: EntryTable, key: Key, finish: Callable[[Entry | None], T]) -> None:
         super().__init__(table, key)
         self._finish = finish
         self._entry: Entry | None = None
@@ -182,7 +200,7 @@ class _Get(Operation[EntryKey, Entry, T]):
         return self._finish(self._entry)
 
 
-class _Change(Operation[EntryKey, Entry, T]):
+class _Change(Operation[Key, Entry, T]):
     """Change an entry."""
 
     __slots__ = ("_change", "_changed", "_finish")
@@ -190,7 +208,7 @@ class _Change(Operation[EntryKey, Entry, T]):
     def __init__(
         self,
         table: EntryTable,
-        key: EntryKey,
+        key: Key,
         size: int,
         change: Change,
         finish: Callable[[Changed], T],
@@ -221,7 +239,7 @@ class _SharedChange(_Change[T]):
 
     __slots__ = ("_counts",)
 
-    def count_in(self, counts: dict[EntryKey, int]) -> None:
+    def count_in(self, counts: dict[Key, int]) -> None:
         """Be known as on its way."""
         self._counts = counts
         counts[self.key] = counts.get(self.key, 0) + 1
@@ -240,14 +258,12 @@ class _SharedChange(_Change[T]):
             self._counts[self.key] = left
 
 
-class _Expire(Operation[EntryKey, Entry, int]):
+class _Expire(Operation[Key, Entry, int]):
     """Delete an entry that has expired; another one may have been written since it was found."""
 
     __slots__ = ("_gone", "_tell")
 
-    def __init__(
-        self, table: EntryTable, key: EntryKey, tell: Callable[[str, str, Changed], None]
-    ) -> None:
+    def __init__(self, table: EntryTable, key: Key, tell: Callable[[Key, Changed], None]) -> None:
         super().__init__(table, key)
         self._tell = tell
         self._gone: Entry | None = None
@@ -262,12 +278,12 @@ class _Expire(Operation[EntryKey, Entry, int]):
     def finish(self) -> int:
         if self._gone is None:
             return 0
-        self._tell(*self.key, Changed(self._gone, None))
+        self._tell(self.key, Changed(self._gone, None))
         return 1
 
 
 _NOT_CACHED: Final = Entry(b"", -1)
 
 
-def _weigh(key: EntryKey, entry: Entry | None) -> int:
-    return len(key[0]) + len(key[1]) + (0 if entry is None else len(entry.value))
+def _weigh(key: Key, entry: Entry | None) -> int:
+    return sum(map(len, key)) + (0 if entry is None else len(entry.value))

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar, cast, overload
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
 
@@ -120,13 +120,19 @@ class Operation(Deferred[T], Generic[Key, Row, T]):
 class Job(Deferred[T]):
     """A function that runs in the database thread, in a transaction of its own if it writes."""
 
-    __slots__ = ("_result", "function", "writes")
+    __slots__ = ("_finish", "_result", "function", "writes")
     size: ClassVar[int] = 0
 
-    def __init__(self, function: Callable[[StoreConnection], T], writes: bool) -> None:
+    def __init__(
+        self,
+        function: Callable[[StoreConnection], Any],
+        writes: bool,
+        finish: Callable[[Any], T] | None = None,
+    ) -> None:
         super().__init__()
         self.function = function
         self.writes = writes
+        self._finish = finish
 
     def do(self, connection: StoreConnection) -> None:
         """Run the function; called in the database thread."""
@@ -137,8 +143,9 @@ class Job(Deferred[T]):
             self._result = self.function(connection)
 
     def finish(self) -> T:
-        """Return what the function returned; called on the event loop, after the commit."""
-        return self._result
+        """Return the caller's answer; called on the event loop, after the commit."""
+        result: T = self._result if self._finish is None else self._finish(self._result)
+        return result
 
 
 _Work: TypeAlias = "Operation[Any, Any, Any] | Job[Any]"
@@ -206,13 +213,29 @@ class Executor:
 
     def run(self, function: Callable[[StoreConnection], T]) -> Deferred[T]:
         """Run a function that writes in the database thread, in one transaction."""
-        job = Job(function, writes=True)
+        job: Job[T] = Job(function, writes=True)
         self._append(job)
         return job
 
-    def query(self, function: Callable[[StoreConnection], T]) -> Deferred[T]:
-        """Run a function that only reads in the database thread, after what was queued before."""
-        job = Job(function, writes=False)
+    @overload
+    def query(self, function: Callable[[StoreConnection], T]) -> Deferred[T]: ...
+
+    @overload
+    def query(
+        self, function: Callable[[StoreConnection], Row], finish: Callable[[Row], T]
+    ) -> Deferred[T]: ...
+
+    def query(
+        self,
+        function: Callable[[StoreConnection], Any],
+        finish: Callable[[Any], Any] | None = None,
+    ) -> Deferred[Any]:
+        """Run a function that only reads in the database thread, after what was queued before.
+
+        `finish` makes the caller's answer of what it returns, on the event loop: after all that
+        was queued before has been answered, and before anything that was queued after it.
+        """
+        job: Job[Any] = Job(function, writes=False, finish=finish)
         self._append(job)
         return job
 

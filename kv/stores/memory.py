@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from engine.core.deferred import Deferred
 from engine.core.errors import EngineError
 from kv.clock import now_ms
 from kv.entries import Change, Changed, Entry
-from kv.stores.base import SWEEP_SIZE, Item, Names, Store
+from kv.stores.base import SWEEP_SIZE, Group, Groups, Item, Items, Key, Names, Store
 
 T = TypeVar("T")
 
@@ -33,102 +33,114 @@ class MemoryStore(Store):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._groups: dict[str, dict[str, _Place]] = {}
-        self._expiring: dict[tuple[str, str], int] = {}
+        self._groups: dict[Group, dict[str, _Place]] = {}
+        self._expiring: dict[Key, int] = {}
         self._versions = itertools.count(1)
         self._positions = itertools.count(1)
 
-    def peek(self, group: str, key: str) -> Entry | None:
+    def peek(self, key: Key) -> Entry | None:
         """Return an entry; nothing has to be asked for."""
-        place = self._groups.get(group, {}).get(key)
+        place = self._groups.get(key[:-1], {}).get(key[-1])
         return place.entry if place is not None and place.entry.is_live(now_ms()) else None
 
-    def get(self, group: str, key: str, finish: Callable[[Entry | None], T]) -> Awaitable[T]:
+    def get(self, key: Key, finish: Callable[[Entry | None], T]) -> Deferred[T]:
         """Read an entry."""
-        return _done(lambda: finish(self.peek(group, key)))
+        return _done(lambda: finish(self.peek(key)))
 
-    def change(
-        self, group: str, key: str, change: Change, finish: Callable[[Changed], T]
-    ) -> Awaitable[T]:
+    def change(self, key: Key, change: Change, finish: Callable[[Changed], T]) -> Deferred[T]:
         """Change an entry."""
-        return _done(lambda: finish(self._change(group, key, change)))
+        return _done(lambda: finish(self._change(key, change)))
 
     def list(
-        self, group: str, *, prefix: str = "", after: int = 0, limit: int | None = None
-    ) -> Awaitable[list[Item]]:
+        self, group: Group, *, prefix: str = "", after: int = 0, limit: int | None = None
+    ) -> Deferred[Items]:
         """Return entries in the order of insertion."""
         found = (
-            Item(place.position, key, place.entry.value)
-            for key, place in self._live(group)
-            if place.position > after and key.startswith(prefix)
+            Item(place.position, name, place.entry.value)
+            for name, place in self._live(group)
+            if place.position > after and name.startswith(prefix)
         )
         return _done(lambda: list(itertools.islice(found, limit)))
 
-    def groups(self) -> Awaitable[Names]:
-        """Return the groups that have entries."""
-        return _done(lambda: sorted(name for name in self._groups if any(self._live(name))))
+    def get_in_turn(self, key: Key, finish: Callable[[Entry | None], T]) -> Deferred[T]:
+        """Read an entry; every change has been told."""
+        return self.get(key, finish)
 
-    def keys_with_prefix(self, prefix: str, group: str | None) -> Awaitable[Names]:
-        """Return the keys with a prefix."""
+    def list_in_turn(self, group: Group, finish: Callable[[Items], T]) -> Deferred[T]:
+        """Read all entries of a group; every change has been told."""
+        return _done(lambda: finish(self.list(group).value))
+
+    def groups(self, under: Group = ()) -> Deferred[Groups]:
+        """Return the groups that have entries."""
+        size = len(under)
+        return _done(
+            lambda: sorted(
+                group for group in self._groups if group[:size] == under and any(self._live(group))
+            )
+        )
+
+    def names_with_prefix(self, prefix: str, group: Group | None) -> Deferred[Names]:
+        """Return the names with a prefix."""
         groups = list(self._groups) if group is None else [group]
-        found = {key for name in groups for key, _ in self._live(name) if key.startswith(prefix)}
+        found = {name for each in groups for name, _ in self._live(each) if name.startswith(prefix)}
         return _done(lambda: sorted(found))
 
-    def sweep(self, finish: Callable[[str, str, Changed], None]) -> Awaitable[int]:
+    def sweep(self, finish: Callable[[Key, Changed], None]) -> Deferred[int]:
         """Delete expired entries."""
         return _done(lambda: self._sweep(finish))
 
-    def next_expiry(self) -> Awaitable[int | None]:
+    def next_expiry(self) -> Deferred[int | None]:
         """Return when the next entry expires."""
         return _done(lambda: min(self._expiring.values(), default=None))
 
-    def _live(self, group: str) -> Iterator[tuple[str, _Place]]:
+    def _live(self, group: Group) -> Iterator[tuple[str, _Place]]:
         now = now_ms()
-        for key, place in self._groups.get(group, {}).items():
+        for name, place in self._groups.get(group, {}).items():
             if place.entry.is_live(now):
-                yield key, place
+                yield name, place
 
-    def _change(self, group: str, key: str, change: Change) -> Changed:
-        places = self._groups.get(group, {})
-        place = places.get(key)
+    def _change(self, key: Key, change: Change) -> Changed:
+        group, name = key[:-1], key[-1]
+        place = self._groups.get(group, {}).get(name)
         now = now_ms()
         old = place.entry if place is not None and place.entry.is_live(now) else None
         changed = change.apply(old, now, next(self._versions))
         if changed.new is None:
-            self._forget(group, key)
+            self._forget(key)
             return changed
         if place is not None:
             place.entry = changed.new
         else:
             new = _Place(next(self._positions), changed.new)
-            self._groups.setdefault(group, {})[key] = new
+            self._groups.setdefault(group, {})[name] = new
         if changed.new.expires_at is None:
-            self._expiring.pop((group, key), None)
+            self._expiring.pop(key, None)
         else:
-            self._expiring[group, key] = changed.new.expires_at
+            self._expiring[key] = changed.new.expires_at
         return changed
 
-    def _forget(self, group: str, key: str) -> None:
-        self._expiring.pop((group, key), None)
+    def _forget(self, key: Key) -> None:
+        self._expiring.pop(key, None)
+        group = key[:-1]
         places = self._groups.get(group)
-        if places is not None and places.pop(key, None) is not None and not places:
+        if places is not None and places.pop(key[-1], None) is not None and not places:
             del self._groups[group]
 
-    def _sweep(self, finish: Callable[[str, str, Changed], None]) -> int:
+    def _sweep(self, finish: Callable[[Key, Changed], None]) -> int:
         now = now_ms()
-        expired = [at for at, end in self._expiring.items() if end <= now][:SWEEP_SIZE]
-        for group, key in expired:
-            entry = self._groups[group][key].entry
-            self._forget(group, key)
-            finish(group, key, Changed(entry, None))
+        expired = [key for key, end in self._expiring.items() if end <= now][:SWEEP_SIZE]
+        for key in expired:
+            entry = self._groups[key[:-1]][key[-1]].entry
+            self._forget(key)
+            finish(key, Changed(entry, None))
         return len(expired)
 
 
-def _done(result: Callable[[], T]) -> asyncio.Future[T]:
-    """Return a future that is resolved already."""
-    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+def _done(result: Callable[[], T]) -> Deferred[T]:
+    """Return the outcome of something that is done at once."""
+    outcome: Deferred[T] = Deferred()
     try:
-        future.set_result(result())
+        outcome.resolve(result())
     except EngineError as error:
-        future.set_exception(error)
-    return future
+        outcome.reject(error)
+    return outcome

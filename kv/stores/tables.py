@@ -9,20 +9,17 @@ from __future__ import annotations
 import builtins
 import zlib
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final
 
 from django.db import models
 
 from kv.entries import Entry
-from kv.stores.base import Item
+from kv.stores.base import Group, Groups, Item, Key
 from kv.stores.cache import RowCache
 from kv.stores.connection import StoreConnection
 from kv.stores.executor import Table
-
-EntryKey: TypeAlias = tuple[str, str]
-"""Group (scope or index) and key."""
 
 VERSIONS_RESERVED: Final = 100_000
 """How many versions SQLite's counter is ahead at least after it was written."""
@@ -36,12 +33,12 @@ LOCKS: Final = 1024
 """Keys share so many advisory locks: PostgreSQL's lock table is not large."""
 
 
-class EntryTable(Table[EntryKey, Entry]):
+class EntryTable(Table[Key, Entry]):
     """The rows of one model of entries.
 
     Args:
-        model: `StateEntry` or `KvEntry`.
-        group: the column of the group: `scope` or `index`.
+        model: `StateEntry`, `KvEntry` or `StreamItem`.
+        columns: those of the keys: `scope` and `key`.
         store: the name under which its versions are counted.
         cache: where committed rows are kept; None where other engines write too.
     """
@@ -49,12 +46,12 @@ class EntryTable(Table[EntryKey, Entry]):
     def __init__(
         self,
         model: type[models.Model],
-        group: str,
+        columns: tuple[str, ...],
         store: str,
-        cache: RowCache[EntryKey, Entry] | None = None,
+        cache: RowCache[Key, Entry] | None = None,
     ) -> None:
         self.name = model._meta.db_table
-        self.group = f'"{group}"'
+        self.columns = tuple(f'"{column}"' for column in columns)
         self.store = store
         self.cache = cache
 
@@ -63,20 +60,20 @@ class EntryTable(Table[EntryKey, Entry]):
         """Get ready to hand out versions; called once, in a transaction."""
 
     @abstractmethod
-    def begin(self, connection: StoreConnection, keys: Sequence[EntryKey], changes: int) -> None:
+    def begin(self, connection: StoreConnection, keys: Sequence[Key], changes: int) -> None:
         """Lock keys, and get versions for so many changes."""
 
     @abstractmethod
     def next_version(self) -> int:
         """Return a version that no entry ever had."""
 
-    def read(self, connection: StoreConnection, keys: Sequence[EntryKey]) -> dict[EntryKey, Entry]:
+    def read(self, connection: StoreConnection, keys: Sequence[Key]) -> dict[Key, Entry]:
         """Return the rows of these keys, expired ones too, from the cache as far as it knows."""
         cache = self.cache
         if cache is None:
             return self._select(connection, keys)
-        rows: dict[EntryKey, Entry] = {}
-        missing: list[EntryKey] = []
+        rows: dict[Key, Entry] = {}
+        missing: list[Key] = []
         for key in keys:
             entry = cache.get(key, _NOT_CACHED)
             if entry is _NOT_CACHED:
@@ -88,9 +85,7 @@ class EntryTable(Table[EntryKey, Entry]):
         return rows
 
     @abstractmethod
-    def _select(
-        self, connection: StoreConnection, keys: Sequence[EntryKey]
-    ) -> dict[EntryKey, Entry]:
+    def _select(self, connection: StoreConnection, keys: Sequence[Key]) -> dict[Key, Entry]:
         """Return the rows of these keys from the database."""
 
     # Queries, each in one statement; expired entries are never in an answer.
@@ -103,12 +98,12 @@ class EntryTable(Table[EntryKey, Entry]):
 
     @abstractmethod
     def _with_prefix(self, prefix: str) -> tuple[str, builtins.list[Any]]:
-        """Return a condition on the key, and its parameters."""
+        """Return a condition on the last name of the key, and its parameters."""
 
     def list(
         self,
         connection: StoreConnection,
-        group: str,
+        group: Group,
         prefix: str,
         after: int,
         limit: int | None,
@@ -117,10 +112,11 @@ class EntryTable(Table[EntryKey, Entry]):
         """Return the entries of a group in the order of insertion, see `Store.list`."""
         mark = self._mark
         sql = (
-            f"SELECT position, key, {self._bytes} FROM {self.name} WHERE {self.group} = {mark} "
+            f"SELECT position, {self.columns[-1]}, {self._bytes} FROM {self.name} "
+            f"WHERE {self._equal(self.columns[:-1])} "
             f"AND position > {mark} AND (expires_at IS NULL OR expires_at > {mark})"
         )
-        parameters: builtins.list[Any] = [group, after, now]
+        parameters: builtins.list[Any] = [*group, after, now]
         if prefix:
             condition, more = self._with_prefix(prefix)
             sql += f" AND {condition}"
@@ -130,43 +126,48 @@ class EntryTable(Table[EntryKey, Entry]):
             sql += f" LIMIT {mark}"
             parameters.append(limit)
         return [
-            Item(position, key, value if isinstance(value, bytes) else value.encode())
-            for position, key, value in connection.fetch(sql, parameters)
+            Item(position, name, value if isinstance(value, bytes) else value.encode())
+            for position, name, value in connection.fetch(sql, parameters)
         ]
 
-    def groups(self, connection: StoreConnection, now: int) -> builtins.list[str]:
-        """Return the groups that have entries, sorted by code point."""
-        found = connection.fetch(
-            f"SELECT DISTINCT {self.group} FROM {self.name} "
-            f"WHERE expires_at IS NULL OR expires_at > {self._mark}",
-            (now,),
-        )
-        return sorted(group for (group,) in found)
+    def _equal(self, columns: Sequence[str]) -> str:
+        """Return the condition that columns are equal to as many parameters."""
+        return " AND ".join(f"{column} = {self._mark}" for column in columns)
 
-    def keys_with_prefix(
-        self, connection: StoreConnection, prefix: str, group: str | None, now: int
+    def groups(self, connection: StoreConnection, under: Group, now: int) -> Groups:
+        """Return the groups that have entries and begin with `under`, sorted by code point."""
+        condition = f"(expires_at IS NULL OR expires_at > {self._mark})"
+        if under:
+            condition = f"{self._equal(self.columns[: len(under)])} AND {condition}"
+        found = connection.fetch(
+            f"SELECT DISTINCT {', '.join(self.columns[:-1])} FROM {self.name} WHERE {condition}",
+            (*under, now),
+        )
+        return sorted(found)
+
+    def names_with_prefix(
+        self, connection: StoreConnection, prefix: str, group: Group | None, now: int
     ) -> builtins.list[str]:
-        """Return the keys with a prefix, of one group or of all, each once, sorted."""
+        """Return the names with a prefix, of one group or of all, each once, sorted."""
         mark = self._mark
         condition, parameters = self._with_prefix(prefix)
         if group is not None:
-            condition += f" AND {self.group} = {mark}"
-            parameters.append(group)
+            condition += f" AND {self._equal(self.columns[:-1])}"
+            parameters += group
         found = connection.fetch(
-            f"SELECT DISTINCT key FROM {self.name} WHERE {condition} "
+            f"SELECT DISTINCT {self.columns[-1]} FROM {self.name} WHERE {condition} "
             f"AND (expires_at IS NULL OR expires_at > {mark})",
             [*parameters, now],
         )
-        return sorted(key for (key,) in found)
+        return sorted(name for (name,) in found)
 
-    def expired(self, connection: StoreConnection, now: int, limit: int) -> builtins.list[EntryKey]:
+    def expired(self, connection: StoreConnection, now: int, limit: int) -> builtins.list[Key]:
         """Return the keys of expired entries, the oldest end first."""
-        found = connection.fetch(
-            f"SELECT {self.group}, key FROM {self.name} WHERE expires_at <= {self._mark} "
+        return connection.fetch(
+            f"SELECT {', '.join(self.columns)} FROM {self.name} WHERE expires_at <= {self._mark} "
             f"ORDER BY expires_at LIMIT {self._mark}",
             (now, limit),
         )
-        return [(group, key) for group, key in found]
 
     def next_expiry(self, connection: StoreConnection) -> int | None:
         """Return the earliest end of an entry."""
@@ -175,7 +176,7 @@ class EntryTable(Table[EntryKey, Entry]):
         )[0][0]
         return end
 
-    def committed(self, rows: Mapping[EntryKey, Entry | None]) -> None:
+    def committed(self, rows: Mapping[Key, Entry | None]) -> None:
         """Keep what is in the database now."""
         if self.cache is not None:
             self.cache.put(rows)
@@ -204,11 +205,11 @@ class SqliteEntries(EntryTable):
     def __init__(
         self,
         model: type[models.Model],
-        group: str,
+        columns: tuple[str, ...],
         store: str,
-        cache: RowCache[EntryKey, Entry] | None = None,
+        cache: RowCache[Key, Entry] | None = None,
     ) -> None:
-        super().__init__(model, group, store, cache)
+        super().__init__(model, columns, store, cache)
         self._next = self._reserved = self._unconfirmed = 1
 
     def prepare(self, connection: StoreConnection) -> None:
@@ -222,7 +223,7 @@ class SqliteEntries(EntryTable):
         )
         self._next = self._reserved = self._unconfirmed = found[0][0]
 
-    def begin(self, connection: StoreConnection, keys: Sequence[EntryKey], changes: int) -> None:
+    def begin(self, connection: StoreConnection, keys: Sequence[Key], changes: int) -> None:
         """Lock nothing; reserve versions in this transaction if they run out in it."""
         needed = 2 * changes  # a version and perhaps a position for each
         if self._next + needed > self._reserved:
@@ -233,7 +234,7 @@ class SqliteEntries(EntryTable):
             )
             self._unconfirmed = reserved
 
-    def committed(self, rows: Mapping[EntryKey, Entry | None]) -> None:
+    def committed(self, rows: Mapping[Key, Entry | None]) -> None:
         """Keep what is in the database now, the reserved versions too."""
         super().committed(rows)
         self._reserved = max(self._reserved, self._unconfirmed)
@@ -249,34 +250,36 @@ class SqliteEntries(EntryTable):
         self._next = version + 1
         return version
 
-    def _select(
-        self, connection: StoreConnection, keys: Sequence[EntryKey]
-    ) -> dict[EntryKey, Entry]:
-        sql = _sqlite_select(self.name, self.group, len(keys))
-        parameters = [part for key in keys for part in key]
+    def _select(self, connection: StoreConnection, keys: Sequence[Key]) -> dict[Key, Entry]:
+        sql = _sqlite_select(self.name, self.columns, len(keys))
+        parameters = [name for key in keys for name in key]
         return {
-            (group, key): Entry(value, version, expires_at)
-            for group, key, value, version, expires_at in connection.fetch(sql, parameters)
+            tuple(key): Entry(value, version, expires_at)
+            for *key, value, version, expires_at in connection.fetch(sql, parameters)
         }
 
-    def write(self, connection: StoreConnection, rows: Mapping[EntryKey, Entry]) -> None:
+    def write(self, connection: StoreConnection, rows: Mapping[Key, Entry]) -> None:
         """Insert or update rows; a row that is there keeps its position."""
         parameters: list[Any] = []
-        for position, ((group, key), entry) in enumerate(rows.items(), self._next):
-            parameters += position, group, key, entry.value, entry.version, entry.expires_at
+        for position, (key, entry) in enumerate(rows.items(), self._next):
+            parameters += position, *key, entry.value, entry.version, entry.expires_at
         self._next += len(rows)
+        width = len(self.columns) + 4
         end = 0
         for count in _portions(len(rows)):
-            start, end = end, end + 6 * count
-            connection.execute(_sqlite_upsert(self.name, self.group, count), parameters[start:end])
+            start, end = end, end + width * count
+            sql = _sqlite_upsert(self.name, self.columns, count)
+            connection.execute(sql, parameters[start:end])
 
-    def delete(self, connection: StoreConnection, keys: Sequence[EntryKey]) -> None:
+    def delete(self, connection: StoreConnection, keys: Sequence[Key]) -> None:
         """Delete rows."""
-        connection.execute_many(f"DELETE FROM {self.name} WHERE {self.group} = ? AND key = ?", keys)
+        sql = f"DELETE FROM {self.name} WHERE {self._equal(self.columns)}"
+        connection.execute_many(sql, keys)
 
     def _with_prefix(self, prefix: str) -> tuple[str, builtins.list[Any]]:
         # A range of the index; LIKE and GLOB have characters of their own.
-        return "key >= ? AND key <= ?", [prefix, f"{prefix}{_LAST * 2}"]
+        name = self.columns[-1]
+        return f"{name} >= ? AND {name} <= ?", [prefix, f"{prefix}{_LAST * 2}"]
 
 
 def _portions(count: int) -> list[int]:
@@ -296,23 +299,37 @@ _PORTIONS: Final = (256, 64, 16, 4, 1)
 
 
 @lru_cache(maxsize=32)
-def _sqlite_upsert(table: str, group: str, count: int) -> str:
+def _sqlite_upsert(table: str, columns: tuple[str, ...], count: int) -> str:
+    key = ", ".join(columns)
+    row = f"(?, {', '.join('?' * len(columns))}, CAST(? AS TEXT), ?, ?)"
     return (
-        f"INSERT INTO {table} (position, {group}, key, value, version, expires_at) "
-        f"VALUES {', '.join(['(?, ?, ?, CAST(? AS TEXT), ?, ?)'] * count)} "
-        f"ON CONFLICT ({group}, key) DO UPDATE SET value = excluded.value, "
+        f"INSERT INTO {table} (position, {key}, value, version, expires_at) "
+        f"VALUES {', '.join([row] * count)} "
+        f"ON CONFLICT ({key}) DO UPDATE SET value = excluded.value, "
         "version = excluded.version, expires_at = excluded.expires_at"
     )
 
 
 @lru_cache(maxsize=128)
-def _sqlite_select(table: str, group: str, count: int) -> str:
+def _sqlite_select(table: str, columns: tuple[str, ...], count: int) -> str:
     # `(a, b) IN (VALUES …)` would scan the table; this searches its unique index.
+    names = ", ".join(_aliases(columns))
+    row = f"({', '.join('?' * len(columns))})"
     return (
-        f"WITH wanted(a, b) AS (VALUES {', '.join(['(?, ?)'] * count)}) "
-        f"SELECT {group}, key, CAST(value AS BLOB), version, expires_at "
-        f"FROM wanted CROSS JOIN {table} ON {group} = a AND key = b"
+        f"WITH wanted({names}) AS (VALUES {', '.join([row] * count)}) "
+        f"SELECT {', '.join(columns)}, CAST(value AS BLOB), version, expires_at "
+        f"FROM wanted CROSS JOIN {table} ON {_joined(columns)}"
     )
+
+
+def _aliases(columns: tuple[str, ...]) -> list[str]:
+    """Return names for the columns of a key that rows are joined with."""
+    return [f"wanted_{number}" for number in range(len(columns))]
+
+
+def _joined(columns: tuple[str, ...]) -> str:
+    pairs = zip(columns, _aliases(columns), strict=True)
+    return " AND ".join(f"{column} = {alias}" for column, alias in pairs)
 
 
 class PostgresEntries(EntryTable):
@@ -324,8 +341,8 @@ class PostgresEntries(EntryTable):
     _mark = "%s"
     _bytes = "value"
 
-    def __init__(self, model: type[models.Model], group: str, store: str) -> None:
-        super().__init__(model, group, store)
+    def __init__(self, model: type[models.Model], columns: tuple[str, ...], store: str) -> None:
+        super().__init__(model, columns, store)
         self._versions: builtins.list[int] = []
         self._lock_class = LOCK_CLASS + zlib.crc32(self.name.encode()) % 256
 
@@ -333,13 +350,13 @@ class PostgresEntries(EntryTable):
         """Do nothing: versions are counted by a sequence, which all engines share."""
 
     def _with_prefix(self, prefix: str) -> tuple[str, builtins.list[Any]]:
-        return "starts_with(key, %s)", [prefix]
+        return f"starts_with({self.columns[-1]}, %s)", [prefix]
 
     def next_version(self) -> int:
         """Return one of the versions that `begin` got."""
         return self._versions.pop()
 
-    def begin(self, connection: StoreConnection, keys: Sequence[EntryKey], changes: int) -> None:
+    def begin(self, connection: StoreConnection, keys: Sequence[Key], changes: int) -> None:
         """Lock the keys, in one order everywhere, until the end of the transaction; get versions.
 
         Rows may not exist yet, so they cannot be locked themselves. The rows are read by a
@@ -359,46 +376,55 @@ class PostgresEntries(EntryTable):
         )
         self._versions = sorted((version for (version,) in found), reverse=True)
 
-    def _select(
-        self, connection: StoreConnection, keys: Sequence[EntryKey]
-    ) -> dict[EntryKey, Entry]:
+    def _select(self, connection: StoreConnection, keys: Sequence[Key]) -> dict[Key, Entry]:
         found = connection.fetch(
-            f"SELECT {self.group}, key, value, version, expires_at FROM {self.name} "
-            "JOIN unnest(%b::text[], %b::text[]) AS wanted(a, b) "
-            f"ON {self.group} = a AND key = b",
-            ([group for group, _ in keys], [key for _, key in keys]),
+            f"SELECT {', '.join(self.columns)}, value, version, expires_at FROM {self.name} "
+            f"JOIN unnest({self._arrays}) AS wanted({', '.join(_aliases(self.columns))}) "
+            f"ON {_joined(self.columns)}",
+            _columns_of(keys),
         )
         return {
-            (group, key): Entry(value.encode(), version, expires_at)
-            for group, key, value, version, expires_at in found
+            tuple(key): Entry(value.encode(), version, expires_at)
+            for *key, value, version, expires_at in found
         }
 
-    def write(self, connection: StoreConnection, rows: Mapping[EntryKey, Entry]) -> None:
+    @property
+    def _arrays(self) -> str:
+        """The placeholders of a key's columns."""
+        return ", ".join(["%b::text[]"] * len(self.columns))
+
+    def write(self, connection: StoreConnection, rows: Mapping[Key, Entry]) -> None:
         """Insert or update rows; a row that is there keeps its position."""
-        columns: list[Any] = [
-            [group for group, _ in rows],
-            [key for _, key in rows],
+        key = ", ".join(self.columns)
+        parameters: builtins.list[Any] = [
+            *_columns_of(rows),
             [entry.value.decode() for entry in rows.values()],
             [entry.version for entry in rows.values()],
             [entry.expires_at for entry in rows.values()],
         ]
         connection.execute(
-            f"INSERT INTO {self.name} ({self.group}, key, value, version, expires_at) "
-            "SELECT * FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[], %b::bigint[]) "
-            f"ON CONFLICT ({self.group}, key) DO UPDATE SET value = excluded.value, "
+            f"INSERT INTO {self.name} ({key}, value, version, expires_at) "
+            f"SELECT * FROM unnest({self._arrays}, %b::text[], %b::bigint[], %b::bigint[]) "
+            f"ON CONFLICT ({key}) DO UPDATE SET value = excluded.value, "
             "version = excluded.version, expires_at = excluded.expires_at",
-            columns,
+            parameters,
         )
 
-    def delete(self, connection: StoreConnection, keys: Sequence[EntryKey]) -> None:
+    def delete(self, connection: StoreConnection, keys: Sequence[Key]) -> None:
         """Delete rows."""
         connection.execute(
-            f"DELETE FROM {self.name} USING unnest(%b::text[], %b::text[]) AS gone(a, b) "
-            f"WHERE {self.group} = a AND key = b",
-            ([group for group, _ in keys], [key for _, key in keys]),
+            f"DELETE FROM {self.name} "
+            f"USING unnest({self._arrays}) AS gone({', '.join(_aliases(self.columns))}) "
+            f"WHERE {_joined(self.columns)}",
+            _columns_of(keys),
         )
 
 
-def _lock_of(key: EntryKey) -> int:
+def _columns_of(keys: Iterable[Key]) -> list[list[str]]:
+    """Return the names of keys, column by column."""
+    return [list(names) for names in zip(*keys, strict=True)]
+
+
+def _lock_of(key: Key) -> int:
     # Python's own hash differs between processes.
     return zlib.crc32("\0".join(key).encode()) % LOCKS

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
+from django.db import models
 
 from kv.entries import (
     Change,
@@ -18,10 +20,11 @@ from kv.entries import (
     VersionConflict,
 )
 from kv.models import StateEntry
-from kv.stores.base import Store, Unknown
+from kv.stores.base import Items, Key, Store, Unknown
 from kv.stores.database import Database
 from kv.stores.memory import MemoryStore
 from kv.update_ops import parse_ops
+from streams.models import StreamItem
 
 STORES = ("memory", "sqlite", "postgres")
 
@@ -33,18 +36,34 @@ def place(request: pytest.FixtureRequest) -> tuple[str, str]:
     return kind, "" if kind == "memory" else request.getfixturevalue(f"{kind}_alias")
 
 
-@pytest_asyncio.fixture
-async def store(place: tuple[str, str]) -> AsyncIterator[Store]:
+@asynccontextmanager
+async def opened(
+    place: tuple[str, str], name: str, model: type[models.Model], columns: tuple[str, ...]
+) -> AsyncIterator[Store]:
     kind, alias = place
     if kind == "memory":
-        yield MemoryStore("state")
+        yield MemoryStore(name)
         return
-    opened = Database.open(is_sqlite=kind == "sqlite", description=kind, alias=alias)
-    opened.start()
-    found = opened.entries("state", StateEntry, "scope")
+    database = Database.open(is_sqlite=kind == "sqlite", description=kind, alias=alias)
+    database.start()
+    found = database.entries(name, model, columns)
     await found.start()
     yield found
-    await opened.stop()
+    await database.stop()
+
+
+@pytest_asyncio.fixture
+async def store(place: tuple[str, str]) -> AsyncIterator[Store]:
+    async with opened(place, "state", StateEntry, ("scope", "key")) as found:
+        yield found
+
+
+@pytest_asyncio.fixture
+async def items(place: tuple[str, str]) -> AsyncIterator[Store]:
+    """A store whose keys have three names."""
+    columns = ("stream_name", "group_id", "item_id")
+    async with opened(place, "stream", StreamItem, columns) as found:
+        yield found
 
 
 class Clock:
@@ -62,7 +81,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 async def change(store: Store, key: str, change: Change, group: str = "g") -> Changed:
-    return await store.change(group, key, change, lambda changed: changed)
+    return await store.change((group, key), change, lambda changed: changed)
 
 
 async def put(store: Store, key: str, value: bytes, group: str = "g") -> Changed:
@@ -71,8 +90,8 @@ async def put(store: Store, key: str, value: bytes, group: str = "g") -> Changed
 
 async def get(store: Store, key: str, group: str = "g") -> Entry | None:
     """Read by `get`, and see that `peek` says nothing else."""
-    entry = await store.get(group, key, lambda found: found)
-    at_hand = store.peek(group, key)
+    entry = await store.get((group, key), lambda found: found)
+    at_hand = store.peek((group, key))
     assert isinstance(at_hand, Unknown) or at_hand == entry
     return entry
 
@@ -88,7 +107,7 @@ def update(ops: str, **rest: int) -> UpdateValue:
 
 async def test_a_key_without_an_entry_has_none(store: Store) -> None:
     assert await get(store, "k") is None
-    assert await store.list("g") == []
+    assert await store.list(("g",)) == []
     assert await store.groups() == []
 
 
@@ -112,7 +131,7 @@ async def test_groups_do_not_see_each_other(store: Store) -> None:
     await put(store, "k", b"1", "one")
     await put(store, "k", b"2", "two")
     assert (await value(store, "k", "one"), await value(store, "k", "two")) == (b"1", b"2")
-    assert await store.groups() == ["one", "two"]
+    assert await store.groups() == [("one",), ("two",)]
 
 
 async def test_what_is_deleted_is_gone_with_its_group(store: Store) -> None:
@@ -129,17 +148,17 @@ async def test_entries_are_listed_in_the_order_of_insertion(store: Store) -> Non
     for key in ("b", "a", "c"):
         await put(store, key, f'"{key}"'.encode())
     await put(store, "b", b'"again"')
-    assert [item.value for item in await store.list("g")] == [b'"again"', b'"a"', b'"c"']
+    assert [item.value for item in await store.list(("g",))] == [b'"again"', b'"a"', b'"c"']
     await change(store, "b", DeleteEntry())
     await put(store, "b", b'"new"')
-    assert [item.key for item in await store.list("g")] == ["a", "c", "b"]
+    assert [item.name for item in await store.list(("g",))] == ["a", "c", "b"]
 
 
 async def test_a_key_that_is_deleted_and_put_at_once_is_a_new_one(store: Store) -> None:
     await put(store, "a", b"1")
     await put(store, "b", b"2")
     await asyncio.gather(change(store, "a", DeleteEntry()), put(store, "a", b"3"))
-    assert [item.key for item in await store.list("g")] == ["b", "a"]
+    assert [item.name for item in await store.list(("g",))] == ["b", "a"]
 
 
 async def test_pages_follow_each_other(store: Store) -> None:
@@ -148,9 +167,9 @@ async def test_pages_follow_each_other(store: Store) -> None:
         await put(store, key, b"1")
     seen: list[str] = []
     after = 0
-    while page := await store.list("g", after=after, limit=3):
+    while page := await store.list(("g",), after=after, limit=3):
         assert len(page) <= 3
-        seen += [item.key for item in page]
+        seen += [item.name for item in page]
         after = page[-1].position
     assert seen == keys
 
@@ -158,17 +177,17 @@ async def test_pages_follow_each_other(store: Store) -> None:
 async def test_a_place_is_not_given_twice(store: Store) -> None:
     await put(store, "a", b"1")
     await put(store, "b", b"1")
-    last = (await store.list("g"))[-1].position
+    last = (await store.list(("g",)))[-1].position
     await change(store, "b", DeleteEntry())
     await put(store, "c", b"1")
-    assert [item.key for item in await store.list("g", after=last)] == ["c"]
+    assert [item.name for item in await store.list(("g",), after=last)] == ["c"]
 
 
 @pytest.mark.parametrize("count", [1, 3, 5, 63, 64, 257, 1_000])
 async def test_any_number_of_entries_is_written_at_once(store: Store, count: int) -> None:
     numbers = range(count)
     await asyncio.gather(*[put(store, f"k{number}", b"%d" % number) for number in numbers])
-    found = [(item.key, item.value) for item in await store.list("g")]
+    found = [(item.name, item.value) for item in await store.list(("g",))]
     assert found == [(f"k{number}", b"%d" % number) for number in numbers]
 
 
@@ -188,16 +207,16 @@ async def test_a_prefix_is_taken_letter_for_letter(
 ) -> None:
     for key in ("user:1", "item:1", "user:2", "User:3", "100%", "100_", "\U0010ffffx"):
         await put(store, key, b"1")
-    assert [item.key for item in await store.list("g", prefix=prefix)] == found
-    assert await store.keys_with_prefix(prefix, None) == sorted(found)
+    assert [item.name for item in await store.list(("g",), prefix=prefix)] == found
+    assert await store.names_with_prefix(prefix, None) == sorted(found)
 
 
 async def test_keys_of_all_groups_or_of_one_are_named_once(store: Store) -> None:
     for group, key in (("one", "a1"), ("two", "a1"), ("two", "a2"), ("two", "b")):
         await put(store, key, b"1", group)
-    assert await store.keys_with_prefix("a", None) == ["a1", "a2"]
-    assert await store.keys_with_prefix("a", "one") == ["a1"]
-    assert await store.keys_with_prefix("a", "none") == []
+    assert await store.names_with_prefix("a", None) == ["a1", "a2"]
+    assert await store.names_with_prefix("a", ("one",)) == ["a1"]
+    assert await store.names_with_prefix("a", ("none",)) == []
 
 
 async def test_an_update_is_atomic_however_many_come_at_once(store: Store) -> None:
@@ -214,7 +233,7 @@ async def test_changes_of_one_key_are_answered_in_their_order(store: Store) -> N
         order.append(int(changed.new.value))
 
     await asyncio.gather(
-        *(store.change("g", "k", SetValue(b"%d" % number), finish) for number in range(50))
+        *(store.change(("g", "k"), SetValue(b"%d" % number), finish) for number in range(50))
     )
     assert order == list(range(50))
     assert await value(store, "k") == b"49"
@@ -275,9 +294,9 @@ async def test_an_expired_entry_is_never_seen(store: Store, clock: Clock) -> Non
     assert await value(store, "k") == b"1"
     clock.now += 1
     assert await get(store, "k") is None
-    assert await store.list("g") == []
+    assert await store.list(("g",)) == []
     assert await store.groups() == []
-    assert await store.keys_with_prefix("", None) == []
+    assert await store.names_with_prefix("", None) == []
     assert (await change(store, "k", SetValue(b"2", if_version=0))).old is None
 
 
@@ -298,16 +317,16 @@ async def test_the_sweep_takes_expired_entries_and_tells_of_each(
     await put(store, "d", b"1")
     assert await store.next_expiry() == clock.now + 10
     clock.now += 20
-    gone: list[tuple[str, str, bytes | None, Entry | None]] = []
+    gone: list[tuple[Key, bytes | None, Entry | None]] = []
 
-    def tell(group: str, key: str, changed: Changed) -> None:
-        gone.append((group, key, changed.old.value if changed.old else None, changed.new))
+    def tell(key: Key, changed: Changed) -> None:
+        gone.append((key, changed.old.value if changed.old else None, changed.new))
 
     assert await store.sweep(tell) == 2
-    assert sorted(gone) == [("g", "a", b'"a"', None), ("g", "b", b'"b"', None)]
+    assert sorted(gone) == [(("g", "a"), b'"a"', None), (("g", "b"), b'"b"', None)]
     assert await store.sweep(tell) == 0
     assert await store.next_expiry() == clock.now + 10
-    assert [item.key for item in await store.list("g")] == ["c", "d"]
+    assert [item.name for item in await store.list(("g",))] == ["c", "d"]
 
 
 async def test_one_sweep_takes_no_more_than_its_size(
@@ -328,6 +347,71 @@ async def test_an_entry_that_was_written_again_is_not_swept(store: Store, clock:
     swept, _ = await asyncio.gather(store.sweep(lambda *_: None), put(store, "k", b"2"))
     assert swept in {0, 1}
     assert await value(store, "k") == b"2"
+
+
+async def test_keys_may_have_three_names(items: Store) -> None:
+    keys = [("s", "g", "b"), ("s", "g", "a"), ("s", "h", "a"), ("s:g", "", "a"), ("t", "g", "a")]
+    for number, key in enumerate(keys):
+        await items.change(key, SetValue(b"%d" % number), lambda changed: changed)
+    entry = await items.get(keys[1], lambda found: found)
+    assert entry is not None
+    assert entry.value == b"1"
+    assert await items.get(("s", "h", "b"), lambda found: found) is None
+    assert [item.name for item in await items.list(("s", "g"))] == ["b", "a"]
+    assert [item.name for item in await items.list(("s", "g"), prefix="a")] == ["a"]
+    assert await items.groups() == [("s", "g"), ("s", "h"), ("s:g", ""), ("t", "g")]
+    assert await items.groups(("s",)) == [("s", "g"), ("s", "h")]
+    assert await items.groups(("none",)) == []
+    assert await items.names_with_prefix("", ("s", "g")) == ["a", "b"]
+    changed = await items.change(keys[0], DeleteEntry(), lambda changed: changed)
+    assert changed.old is not None
+    await items.change(keys[1], SetValue(b"1", ttl_ms=1), lambda changed: changed)
+    assert [item.value for item in await items.list(("s", "h"))] == [b"2"]
+
+
+class Told:
+    """What the finishers of changes have been told, and what reads in their turn have shown."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes] = {}
+        self.seen: list[tuple[dict[str, bytes], dict[str, bytes]]] = []
+
+    def of(self, key: str) -> Callable[[Changed], None]:
+        """Return the finisher of a change."""
+
+        def finish(changed: Changed) -> None:
+            if changed.new is None:
+                self.values.pop(key, None)
+            else:
+                self.values[key] = changed.new.value
+
+        return finish
+
+    def compare_all(self, found: Items) -> None:
+        self.seen.append(({item.name: item.value for item in found}, dict(self.values)))
+
+    def compare_one(self, found: Entry | None) -> None:
+        told = {name: value for name, value in self.values.items() if name == "k3"}
+        self.seen.append(({} if found is None else {"k3": found.value}, told))
+
+
+async def test_a_read_in_its_turn_shows_what_was_told_and_nothing_else(store: Store) -> None:
+    told = Told()
+    outcomes: list[Awaitable[None]] = []
+    for number in range(300):
+        key = f"k{number % 7}"
+        change = DeleteEntry() if number % 5 == 0 else SetValue(b"%d" % number)
+        outcomes.append(store.change(("g", key), change, told.of(key)))
+        if number % 3 == 0:
+            outcomes.append(store.list_in_turn(("g",), told.compare_all))
+            outcomes.append(store.get_in_turn(("g", "k3"), told.compare_one))
+        if number % 40 == 0:
+            await asyncio.sleep(0)
+    for outcome in outcomes:
+        await outcome
+    assert len(told.seen) == 200
+    for shown, at_that_time in told.seen:
+        assert shown == at_that_time
 
 
 def _for_version(act: Change, version: int) -> Change:

@@ -34,7 +34,7 @@ async def store(alias: str) -> AsyncIterator[DatabaseStore]:
     is_sqlite = connections.settings[alias]["ENGINE"].endswith("sqlite3")
     database = Database.open(is_sqlite=is_sqlite, description="test", alias=alias)
     database.start()
-    found = database.entries("state", StateEntry, "scope")
+    found = database.entries("state", StateEntry, ("scope", "key"))
     await found.start()
     yield found
     await database.stop()
@@ -50,11 +50,11 @@ class Put(SetValue, frozen=True, gc=False):
 
 
 async def put(store: DatabaseStore, key: str, change: SetValue) -> Changed:
-    return await store.change("g", key, change, lambda changed: changed)
+    return await store.change(("g", key), change, lambda changed: changed)
 
 
 async def value(store: DatabaseStore, key: str) -> bytes | None:
-    return await store.get("g", key, lambda entry: None if entry is None else entry.value)
+    return await store.get(("g", key), lambda entry: None if entry is None else entry.value)
 
 
 async def test_a_row_that_the_database_refuses_fails_alone(store: DatabaseStore) -> None:
@@ -92,7 +92,7 @@ async def test_what_makes_the_answer_may_fail_after_the_commit(store: DatabaseSt
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await store.change("g", "k", SetValue(b"1"), broken)
+        await store.change(("g", "k"), SetValue(b"1"), broken)
     assert await value(store, "k") == b"1"
 
 
@@ -138,7 +138,7 @@ async def test_stopping_commits_what_was_accepted_and_refuses_the_rest(alias: st
     is_sqlite = connections.settings[alias]["ENGINE"].endswith("sqlite3")
     database = Database.open(is_sqlite=is_sqlite, description="test", alias=alias)
     database.start()
-    store = database.entries("state", StateEntry, "scope")
+    store = database.entries("state", StateEntry, ("scope", "key"))
     await store.start()
     accepted = [
         asyncio.ensure_future(put(store, f"k{number}", SetValue(b"1"))) for number in range(100)
@@ -156,7 +156,7 @@ async def test_versions_go_on_behind_those_of_a_killed_engine(alias: str) -> Non
         is_sqlite = connections.settings[alias]["ENGINE"].endswith("sqlite3")
         database = Database.open(is_sqlite=is_sqlite, description="test", alias=alias)
         database.start()
-        store = database.entries("state", StateEntry, "scope")
+        store = database.entries("state", StateEntry, ("scope", "key"))
         await store.start()
         for _ in range(3):
             changed = await put(store, "k", SetValue(b"1"))
@@ -175,7 +175,7 @@ class TestSqlite:
         self, store: DatabaseStore, alias: str
     ) -> None:
         await put(store, "k", SetValue(b"1"))
-        assert store.peek("g", "k") is not None
+        assert store.peek(("g", "k")) is not None
         with closing(sqlite3.connect(connections.settings[alias]["NAME"])) as shell, shell:
             shell.execute("UPDATE kv_stateentry SET value = '2'")
         async with asyncio.timeout(10):
@@ -234,7 +234,7 @@ class TestPostgres:
     async def test_two_engines_add_up(self, store: DatabaseStore, alias: str) -> None:
         other_database = Database.open(is_sqlite=False, description="other", alias=alias)
         other_database.start()
-        other = other_database.entries("state", StateEntry, "scope")
+        other = other_database.entries("state", StateEntry, ("scope", "key"))
         await other.start()
 
         class Increment(SetValue, frozen=True, gc=False):
