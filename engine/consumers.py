@@ -1,4 +1,4 @@
-"""The Channels consumers of the worker port: frames from a socket to a session and back.
+"""The Channels consumers of the worker port: frames from a socket to a session.
 
 They run their own receive loop instead of Channels' dispatch, which creates tasks for every
 message, and use no channel layer: the generic consumer costs ten times as much a call.
@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import logging
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 from channels.consumer import AsyncConsumer
 
 from engine.apps import get_engine
+from engine.core.channels import LOST, Channel, Direction, is_direction
 from engine.core.listeners import Receive, Scope, Send
 from engine.core.session import WorkerSession
+from engine.server.channel_ends import end_of
+from engine.server.refusal import Refusal
 from engine.server.socket import open_socket
 
 logger = logging.getLogger(__name__)
 
 # Python SDKs up to 0.24.3 never come back after a clean close: errors of ours end with this one.
 INTERNAL_ERROR: Final = 1011
+
+POLICY_VIOLATION: Final = 1008
+
+NO_CHANNEL: Final = Refusal(404, "Channel not found")
 
 
 class WorkerConsumer(AsyncConsumer):
@@ -37,6 +45,29 @@ class WorkerConsumer(AsyncConsumer):
             session.close()
 
 
+class ChannelConsumer(AsyncConsumer):
+    """One end of a data channel on `/ws/channels/<id>?key=…&dir=read|write`."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
+        """Serve the end until its connection is over; refuse what is no channel's."""
+        asked_for = find_end(scope)
+        if asked_for is None:
+            await NO_CHANNEL(scope, receive, send)
+            return
+        socket = open_socket(scope, receive, send)
+        await socket.accept()
+        end = end_of(*asked_for, socket)
+        if not end.connect():
+            socket.close(POLICY_VIOLATION, "this end of the channel is taken already")
+            await socket.serve(Ignored())
+            return
+        code = LOST
+        try:
+            code = await socket.serve(end)
+        finally:
+            end.left(code)
+
+
 class TelemetryConsumer(AsyncConsumer):
     """One telemetry connection on `/otel`: binary frames, never answered."""
 
@@ -44,17 +75,28 @@ class TelemetryConsumer(AsyncConsumer):
         """Read until the SDK leaves; spans, metrics and logs are not kept yet."""
         socket = open_socket(scope, receive, send)
         await socket.accept()
-        await socket.serve(TelemetrySink())
+        await socket.serve(Ignored())
 
 
-class TelemetrySink:
-    """Takes telemetry frames; text is ignored, as SDKs expect."""
+class Ignored:
+    """Takes frames that mean nothing to the engine."""
 
     def on_text(self, payload: bytes) -> None:
         """Ignore it."""
 
     def on_binary(self, payload: bytes) -> None:
         """Ignore it."""
+
+
+def find_end(scope: Scope) -> tuple[Channel, Direction] | None:
+    """Return the end that a handshake asks for; None if it does not exist or the key is wrong."""
+    channel_id = scope["path"].rpartition("/")[2]
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    key, direction = query.get("key", [""])[-1], query.get("dir", [""])[-1]
+    if not key or not is_direction(direction):
+        return None
+    offer = get_engine().channels.find(channel_id, key)
+    return None if offer is None else (offer.channel(direction), direction)
 
 
 def client_address(scope: Scope) -> str | None:

@@ -22,9 +22,9 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
-from engine.consumers import TelemetryConsumer, WorkerConsumer
+from engine.consumers import ChannelConsumer, TelemetryConsumer, WorkerConsumer
 from engine.core.listeners import ASGIApp, Listener, Receive, Scope, Send
-from iiiproject.refusal import Refusal
+from engine.server.refusal import Refusal
 
 application: Any = ProtocolTypeRouter({"http": get_asgi_application()})
 
@@ -34,11 +34,11 @@ def route(pattern: str, app: Any) -> Any:
     return re_path(pattern, app)
 
 
-# SDKs append `/otel` to whatever path the user's URL has, and the worker path must never be
-# answered with an HTTP error: some Python SDKs give up for good.
+# SDKs append `/otel` and `/ws/channels/<id>` to whatever path the user's URL has, and the worker
+# path must never be answered with an HTTP error: some Python SDKs give up for good.
 WORKER_ROUTES: Any = URLRouter(
     [
-        route(r"^ws/channels/", Refusal(404, "channels are not built yet")),
+        route(r"^(?:.*/)?ws/channels/[^/]*$", ChannelConsumer.as_asgi()),
         route(r"^(?:.*/)?otel/?$", TelemetryConsumer.as_asgi()),
         route(r"", WorkerConsumer.as_asgi()),
     ]

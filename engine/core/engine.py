@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import engine as package
+from engine.core.channels import Channels
 from engine.core.errors import StartError
 from engine.core.functions import FunctionRegistration, FunctionRegistry, Handler
 from engine.core.invocations import InvocationRouter, Reply
@@ -53,6 +54,7 @@ class Engine:
         self.triggers = TriggerRegistry(journal)
         self.workers = WorkerRegistry()
         self.invocations = InvocationRouter(self.functions)
+        self.channels = Channels()
         self.modules: list[Module] = [entry.build(self) for entry in config.modules]
         self._started: list[Module] = []
         self._services: dict[type, object] = {}
@@ -210,6 +212,7 @@ class Engine:
         for session in self.workers.connections:
             session.close()
             session.outbox.close(SERVICE_RESTART, "engine stops")
+        self.channels.close()
         await self._stop_modules()
 
     async def _drain(self, grace_s: float) -> None:

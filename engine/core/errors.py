@@ -54,10 +54,22 @@ class BackendFailed(EngineError):
     code = "backend_failed"
 
 
+class TopicNotSet(EngineError):
+    """A message names no topic."""
+
+    code = "topic_not_set"
+
+
 class NotFound(EngineError):
     """An introspection function was asked for something that does not exist."""
 
     code = "NOT_FOUND"
+
+
+class ChannelLimitReached(EngineError):
+    """A worker, or all of them, hold as many data channels as they may."""
+
+    code = "channel_limit_reached"
 
 
 class InvalidNamespace(EngineError):

@@ -19,8 +19,18 @@ EXCHANGE: Final = "iii.exchange"
 class Exchange(Protocol):
     """One HTTP request and its response, without a message for each part of them."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the client can still get something."""
+
     def whole_body(self) -> bytes | None:
         """Return the request's body if all of it has come, else None."""
+
+    def begin_to_wait(self) -> None:
+        """Let `receive` wait from now on, for an application that was TAKEN."""
+
+    def abort(self) -> None:
+        """End the connection in the middle of the response: it is not what was promised."""
 
     def respond(
         self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes

@@ -27,6 +27,17 @@ _NEVER_S: Final = 10 * 365 * 24 * 3600
 _NORMAL_CLOSURE: Final = 1000
 
 
+class EngineRequest(WebRequest):  # type: ignore[misc]
+    """A request whose application may fail in the middle of its response."""
+
+    def handle_exception(self, exception: BaseException) -> None:
+        """End the connection of a response that has begun; answer 500 to any other request."""
+        if not self._response_started:
+            super().handle_exception(exception)
+        elif self.channel is not None:
+            self.channel.loseConnection()
+
+
 class TrackingFactory(HTTPFactory):  # type: ignore[misc]
     """Makes HTTP connections and remembers them, so that idle ones can be closed.
 
@@ -42,6 +53,7 @@ class TrackingFactory(HTTPFactory):  # type: ignore[misc]
     def buildProtocol(self, addr: Any) -> Any:
         """Return the protocol of an accepted connection."""
         protocol = super().buildProtocol(addr)
+        protocol.requestFactory = EngineRequest
         self.server.accepted.add(protocol)
         return protocol
 
@@ -101,7 +113,10 @@ class EngineDaphne(Server):  # type: ignore[misc]
         return super().create_application(protocol, scope)
 
     async def handle_reply(self, protocol: Any, message: Message) -> None:
-        """Take an event of the application; close codes are not limited as daphne's are."""
+        """Take an event of the application.
+
+        Close codes are not limited as daphne's are, and empty messages, which it drops, are sent.
+        """
         if message["type"].startswith("websocket.http.response."):
             if hasattr(protocol, "handshake_deferred"):
                 protocol.serverReject()
@@ -111,6 +126,12 @@ class EngineDaphne(Server):  # type: ignore[misc]
             and message.get("code") is not None
         ):
             close_websocket(protocol, message["code"], message.get("reason") or "")
+        elif (
+            message["type"] == "websocket.send"
+            and protocol.state == WebSocketProtocol.STATE_OPEN
+            and not (message.get("text") or message.get("bytes"))
+        ):
+            protocol.sendMessage(b"", message.get("text") is None)
         else:
             await super().handle_reply(protocol, message)
 

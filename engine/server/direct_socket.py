@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from engine.core.protocol import LargeFrame
 from engine.server.frames import (
+    BINARY,
     KEPT_APART,
     SHORT_TEXT_HEADERS,
     TEXT,
@@ -137,6 +139,28 @@ class DirectSocket(Outbox, Socket):
             self._connection.pause_reading()
         return accepted
 
+    def limit(self, limits: OutboxLimits, on_room: Callable[[], None]) -> None:
+        """Take other limits, and tell when a full queue has room again."""
+        super().limit(limits, on_room)
+        if self.is_open:
+            self._max_messages = limits.messages
+            self._max_bytes = limits.size
+
+    def write(self, is_text: bool, payload: bytes) -> bool:
+        """Queue a message of either kind; return whether more may follow."""
+        if not self.is_open:
+            return True
+        self._queue(TEXT if is_text else BINARY, payload)
+        return self._expect_room()
+
+    def pause(self) -> None:
+        """Read nothing more; what is in the read buffer already is handed over."""
+        self._connection.hold_up(True)
+
+    def resume(self) -> None:
+        """Read again."""
+        self._connection.hold_up(False)
+
     async def send_message(self, first_byte: int, payload: bytes) -> None:
         """Queue a message of either kind, waiting for room; the way of ASGI's send.
 
@@ -205,8 +229,8 @@ class DirectSocket(Outbox, Socket):
         """Go on after the transport has got rid of what the kernel did not take at first."""
         if self._is_blocked and self._transport.get_write_buffer_size() == 0:
             self._is_blocked = False
-            self._count_taken(*self._unwritten)
-            self._unwritten = (0, 0)
+            unwritten, self._unwritten = self._unwritten, (0, 0)
+            self._count_taken(*unwritten)
             self.flush()
 
     def _queue(self, first_byte: int, payload: Outgoing) -> None:
@@ -277,6 +301,8 @@ class DirectSocket(Outbox, Socket):
         if written == len(data):
             self.queued_messages = 0
             self.queued_bytes = 0
+            if self._is_room_awaited:
+                self._tell_room()
         else:
             self._hand_over([memoryview(data)[written:]], self.queued_messages, self.queued_bytes)
 
@@ -338,6 +364,7 @@ class DirectSocket(Outbox, Socket):
         if self.is_half_empty:
             self._connection.resume_reading()
             self._wake_writers()
+            self._tell_room()
 
     def _drop_queue(self) -> None:
         self._pending.clear()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
@@ -70,6 +71,7 @@ class HttpExchange(RequestResponseCycle):
     more_body = True
     response_complete = False
     response_started = False
+    _is_ended_by_closing = False
 
     def __init__(self, connection: HttpConnection, scope: Any, keep_alive: bool) -> None:
         self.scope: Any = scope
@@ -81,8 +83,19 @@ class HttpExchange(RequestResponseCycle):
         self.keep_alive = keep_alive
         self.waiting_for_100_continue = connection.expect_100_continue
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the client can still get something."""
+        return not (self.disconnected or self.transport.is_closing())
+
+    def abort(self) -> None:
+        """End the connection; what was written still leaves."""
+        self.transport.close()
+
     def begin_to_wait(self) -> None:
         """Make the event that `receive` waits for."""
+        if self.message_event is not _NO_EVENT:
+            return
         self.message_event = asyncio.Event()
         if self.body or not self.more_body or self.disconnected:
             self.message_event.set()
@@ -101,6 +114,7 @@ class HttpExchange(RequestResponseCycle):
         if self.flow.write_paused:
             return asyncio.ensure_future(self._respond_when_writable(status, headers, body))
         self.response_started = self.response_complete = True
+        self._expect_no_held_back_body()
         pieces = [STATUS_LINE[status]]
         for name, value in headers:
             pieces += (name, b": ", value, b"\r\n")
@@ -121,6 +135,28 @@ class HttpExchange(RequestResponseCycle):
             transport.close()
         self.on_response()
         return None
+
+    async def send(self, message: Any) -> None:
+        """Take an event of the application; a client of HTTP/1.0 knows no chunks."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            self._expect_no_held_back_body()
+            self._is_ended_by_closing = self.scope["http_version"] == "1.0" and not any(
+                name == b"content-length" for name, _ in message.get("headers", ())
+            )
+            if self._is_ended_by_closing:
+                self.chunked_encoding = False
+                self.expected_content_length = sys.maxsize
+        elif self._is_ended_by_closing and not message.get("more_body", False):
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
+        if self.response_complete:
+            self.scope.pop("extensions", None)  # as in `respond`
+
+    def _expect_no_held_back_body(self) -> None:
+        # A body that nobody asked for may never come: another request would be read as it.
+        if self.waiting_for_100_continue and self.more_body:
+            self.keep_alive = False
 
     async def _respond_when_writable(
         self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
@@ -157,6 +193,7 @@ class HttpConnection(HttpToolsProtocol):
         self._is_head_open = True
         self._is_parsing = False
         self._next: tuple[HttpExchange, Any] | None = None
+        self._running: HttpExchange | None = None
         self._idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -169,7 +206,11 @@ class HttpConnection(HttpToolsProtocol):
         self._stop_head_timer()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
-        self.cycle = None
+        if self._running is not None and not self._running.response_complete:
+            # With another one behind it in the pipeline it is not the newest.
+            self._running.disconnected = True
+            self._running.message_event.set()
+        self._running = self.cycle = None
 
     # What comes in.
 
@@ -257,6 +298,7 @@ class HttpConnection(HttpToolsProtocol):
         (exchange, app), self._next = self._next, None
         if exchange.disconnected:
             return
+        self._running = exchange
         try:
             running = app(exchange.scope, exchange.receive, exchange.send)
         except Exception as error:

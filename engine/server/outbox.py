@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -26,11 +27,13 @@ class OutboxLimits:
         messages: queued messages that make the queue full.
         size: queued bytes that make the queue full; one larger message alone is allowed.
         stall_s: seconds without any progress after which the socket is closed with 1011.
+        close_reply_s: seconds for the peer to read what is queued and answer a close frame.
     """
 
     messages: int = 4096
     size: int = 16 * 1024 * 1024
     stall_s: float = 60.0
+    close_reply_s: float = 3.0
 
 
 DEFAULT_LIMITS: Final = OutboxLimits()
@@ -47,7 +50,9 @@ class Outbox(ABC):
 
     __slots__ = (
         "_checks_without_progress",
+        "_is_room_awaited",
         "_last_progress",
+        "_on_room",
         "_stall_timer",
         "limits",
         "queued_bytes",
@@ -61,6 +66,13 @@ class Outbox(ABC):
         self._stall_timer: asyncio.TimerHandle | None = None
         self._last_progress: object = None
         self._checks_without_progress = 0
+        self._on_room: Callable[[], None] | None = None
+        self._is_room_awaited = False
+
+    def limit(self, limits: OutboxLimits, on_room: Callable[[], None]) -> None:
+        """Take other limits, and tell when a full queue has room again."""
+        self.limits = limits
+        self._on_room = on_room
 
     @property
     def is_full(self) -> bool:
@@ -124,6 +136,17 @@ class Outbox(ABC):
         return self.queued_messages < 2 * limits.messages and (
             self.queued_bytes <= limits.size or self.queued_bytes + size <= 2 * limits.size
         )
+
+    def _expect_room(self) -> bool:
+        """Return whether there is room; if not, it will be told when there is."""
+        self._is_room_awaited = self.is_full
+        return not self._is_room_awaited
+
+    def _tell_room(self) -> None:
+        """Tell whoever waits that half of a full queue is gone."""
+        if self._is_room_awaited and self._on_room is not None:
+            self._is_room_awaited = False
+            self._on_room()
 
     def _watch(self) -> None:
         """See to it that the peer is given up if the queue does not move."""

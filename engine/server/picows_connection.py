@@ -123,6 +123,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         "_is_answered",
         "_is_direct",
         "_is_handshake_done",
+        "_is_held_up",
         "_is_outbox_full",
         "_is_reading",
         "_loop",
@@ -153,6 +154,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         self._is_answered = False
         self._is_handshake_done = False
         self._is_outbox_full = False
+        self._is_held_up = False
         self._is_reading = True
         self._close_sent = False
         self._has_complained = False
@@ -410,8 +412,15 @@ class Connection(WSListener, asyncio.BufferedProtocol):
             self._is_outbox_full = False
             self._read_or_pause()
 
+    def hold_up(self, is_held_up: bool) -> None:
+        """Stop reading because whoever takes the peer's messages asks for it, or go on."""
+        self._is_held_up = is_held_up
+        self._read_or_pause()
+
     def _read_or_pause(self) -> None:
-        wants_to_read = self._close_sent or not (self._is_outbox_full or self.inbox.is_full)
+        wants_to_read = self._close_sent or not (
+            self._is_outbox_full or self._is_held_up or self.inbox.is_full
+        )
         if wants_to_read == self._is_reading or self.transport.is_closing():
             return
         self._is_reading = wants_to_read
@@ -438,7 +447,7 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         self._set_close_code(code, reason)
         self.inbox.ignore()
         self._read_or_pause()
-        self._abort_later()
+        self._abort_later(self.socket.limits.close_reply_s)
 
     def fail(self, code: int, reason: str) -> None:
         """End the connection because of the peer: a close frame, and no more than that."""
@@ -480,9 +489,9 @@ class Connection(WSListener, asyncio.BufferedProtocol):
         self.inbox.close_code = code
         self.inbox.close_reason = reason
 
-    def _abort_later(self) -> None:
+    def _abort_later(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         self._stop_timer()
-        self._timer = self._loop.call_later(CLOSE_TIMEOUT_S, self.abort)
+        self._timer = self._loop.call_later(timeout_s, self.abort)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -79,6 +79,32 @@ class Socket(ABC):
         """
 
     @abstractmethod
+    def limit(self, limits: OutboxLimits, on_room: Callable[[], None]) -> None:
+        """Take other limits for this socket, and be told of room in its queue.
+
+        Args:
+            limits: from now on.
+            on_room: called when half of the queue is gone, after `write` has returned False.
+        """
+
+    @abstractmethod
+    def write(self, is_text: bool, payload: bytes) -> bool:
+        """Queue a message of either kind, whatever is queued already.
+
+        Returns:
+            Whether more may follow at once; if not, `on_room` is called. On a socket that is
+            closed nothing happens and more may follow.
+        """
+
+    @abstractmethod
+    def pause(self) -> None:
+        """Read nothing more of the peer's; what was read already is still handed over."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """Read again after `pause`."""
+
+    @abstractmethod
     def close(self, code: int, reason: str = "") -> None:
         """Send what is queued, then a close frame; a second call does nothing.
 
@@ -125,6 +151,7 @@ class AsgiSocket(Outbox, Socket):
         "_close_with",
         "_frames",
         "_is_connected",
+        "_is_held_up",
         "_may_read",
         "_receive",
         "_send",
@@ -144,13 +171,14 @@ class AsgiSocket(Outbox, Socket):
         self._receive = receive
         self._send = send
         self._abort = abort
-        self._frames: deque[Outgoing] = deque()
+        self._frames: deque[tuple[bool, Outgoing]] = deque()
         self._taken = 0
         self._work = asyncio.Event()
         self._may_read = asyncio.Event()
         self._may_read.set()
         self._close_with: tuple[int, str] | None = None
         self._is_connected = True
+        self._is_held_up = False
 
     @property
     def is_open(self) -> bool:
@@ -164,6 +192,29 @@ class AsgiSocket(Outbox, Socket):
             await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
         else:
             self._is_connected = False
+
+    def write(self, is_text: bool, payload: bytes) -> bool:
+        """Queue a message of either kind; return whether more may follow."""
+        if not self.is_open:
+            return True
+        self._queue(is_text, payload)
+        return self._expect_room()
+
+    def pause(self) -> None:
+        """Receive nothing more; one message may be on its way already."""
+        self._is_held_up = True
+        self._read_or_wait()
+
+    def resume(self) -> None:
+        """Receive again."""
+        self._is_held_up = False
+        self._read_or_wait()
+
+    def _read_or_wait(self) -> None:
+        if self._close_with is None and (self._is_held_up or self.is_full):
+            self._may_read.clear()
+        else:
+            self._may_read.set()
 
     def close(self, code: int, reason: str = "") -> None:
         """Send what is queued, then a close frame."""
@@ -229,21 +280,29 @@ class AsgiSocket(Outbox, Socket):
 
     async def _write_queued(self) -> None:
         while self._frames:
-            frame = self._frames[0]
-            await self._send({"type": "websocket.send", "text": frame.decode()})
+            is_text, frame = self._frames[0]
+            if is_text:
+                await self._send({"type": "websocket.send", "text": frame.decode()})
+            else:
+                await self._send({"type": "websocket.send", "bytes": bytes(frame)})
             self._taken += 1
             if self._frames:
                 self._frames.popleft()
                 self.queued_messages -= 1
                 self.queued_bytes -= len(frame)
             if self.is_half_empty:
-                self._may_read.set()
+                if not self._may_read.is_set():
+                    self._read_or_wait()
+                self._tell_room()
 
     def _progress(self) -> object:
         return self._taken
 
     def _append(self, frame: Outgoing) -> None:
-        self._frames.append(frame)
+        self._queue(True, frame)
+
+    def _queue(self, is_text: bool, frame: Outgoing) -> None:
+        self._frames.append((is_text, frame))
         self.queued_messages += 1
         self.queued_bytes += len(frame)
         self._work.set()

@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 
 from engine.server.base import BACKLOG, SERVICE_RESTART, BoundListener, Server
 from engine.server.http_connection import KEEP_ALIVE_S, HttpConnection
-from engine.server.socket import ABORT_EXTENSION
+from engine.server.socket import ABORT_EXTENSION, NO_CLOSE_FRAME
 
 if TYPE_CHECKING:
     from websockets.http11 import Request
@@ -37,6 +37,12 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if self.handshake_initiated and not self.close_sent:
             self.scope["extensions"][ABORT_EXTENSION] = cast("Any", self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Say 1006 where no close frame came; uvicorn would say that one without a code did."""
+        if self.handshake_complete and self.conn.close_rcvd is None and not self.close_sent:
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": NO_CLOSE_FRAME})
+        super().connection_lost(exc)
 
     def shut_down(self, code: int) -> None:
         """Close with `code` and give the peer a moment to answer."""

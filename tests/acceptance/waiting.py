@@ -11,6 +11,18 @@ T = TypeVar("T")
 _STEP_S: Final = 0.02
 
 
+def wait_until_still(value: Callable[[], T], what: str, looks: int = 25) -> T:
+    """Return `value` once so many looks in a row, 20 ms apart, have found the same."""
+    seen: list[T] = []
+
+    def is_still() -> bool:
+        seen.append(value())
+        return len(seen) >= looks and all(each == seen[-1] for each in seen[-looks:])
+
+    wait_until(is_still, f"{what} stands still")
+    return seen[-1]
+
+
 def wait_until(condition: Callable[[], T], what: str, limit_s: float = 10) -> T:
     """Return the first truthy value of `condition`.
 

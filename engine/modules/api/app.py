@@ -7,6 +7,7 @@ called, it costs no task either.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable
 from functools import partial
@@ -27,10 +28,12 @@ from engine.modules.api.errors import (
     not_found,
     response_to,
 )
+from engine.modules.api.handler import Outcome
 from engine.modules.api.path import PathPattern
 from engine.modules.api.pipeline import FunctionCaller, Pipeline
 from engine.modules.api.request import Request
 from engine.modules.api.routes import BuiltinRoute, FunctionRoute, Leaf, RouteTable
+from engine.modules.api.streaming import Download, IncompleteResponse
 
 logger = logging.getLogger(__name__)
 
@@ -45,27 +48,32 @@ class HttpApplication:
         self._routes = routes
         self._cors = Cors(config.cors)
         self._pipeline = Pipeline(engine, config)
+        self._heartbeat_s = config.sse_heartbeat_ms / 1000 or None
+        self._downloads: set[Download] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._fallback = _fallback_route(config.not_found_function)
         routes.add(BuiltinRoute("GET", PathPattern.parse(HEALTH_PATH), self._health))
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
-        request = Request(scope)
         exchange: Exchange | None = scope.get("extensions", _NO_EXTENSIONS).get(EXCHANGE)
+        request = Request(scope, receive, exchange)
         if exchange is not None:
             try:
-                if self._begin(request, exchange):
+                if self._begin(request, exchange, send):
                     return TAKEN
             except Exception as error:
-                self._finish(request, exchange, error)
+                self._finish(request, exchange, send, error)
                 return TAKEN
-        return self._serve(request, receive, send, exchange)
+        return self._serve(request, send)
 
     def close(self) -> None:
-        """Release what the application holds of the event loop."""
+        """Release what the application holds of the event loop; answers that stream are cut."""
         self._pipeline.close()
+        for download in list(self._downloads):
+            download.abandon()
 
-    def _begin(self, request: Request, exchange: Exchange) -> bool:
+    def _begin(self, request: Request, exchange: Exchange, send: Send) -> bool:
         """Call the handler at once, if the request needs nothing else; False: it does."""
         found = self._routes.find(request.path.removeprefix("/"))
         if found is None or request.method == "OPTIONS":
@@ -73,23 +81,53 @@ class HttpApplication:
         leaf, values = found
         route = leaf.serving.get(request.method)
         return isinstance(route, FunctionRoute) and self._pipeline.begin(
-            request, exchange, route, values, partial(self._finish, request, exchange)
+            request, route, values, partial(self._finish, request, exchange, send)
         )
 
-    def _finish(self, request: Request, exchange: Exchange, outcome: Response | Exception) -> None:
+    def _finish(self, request: Request, exchange: Exchange, send: Send, outcome: Outcome) -> None:
+        if isinstance(outcome, Download):
+            task = asyncio.get_running_loop().create_task(self._stream(request, send, outcome))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
+        if isinstance(outcome, ClientGone):
+            return
         response = response_to(outcome) if isinstance(outcome, Exception) else outcome
         headers, body = self._content(request, response)
         exchange.respond(response.status, headers, body)
 
-    async def _serve(
-        self, request: Request, receive: Receive, send: Send, exchange: Exchange | None
-    ) -> None:
+    async def _stream(self, request: Request, send: Send, download: Download) -> None:
+        """Send an answer that comes through a channel; one that breaks off ends its connection."""
+        exchange = request.exchange
+        headers = joined(download.headers, self._cors.headers(request.fields.get("origin")))
+        is_complete = False
+        self._downloads.add(download)
         try:
-            response = await self._respond(request, receive)
+            await download.send(send, exchange, headers, self._heartbeat_s)
+            is_complete = True
+        except (ClientGone, OSError):
+            logger.debug("client left in the middle of its answer")
+        except IncompleteResponse:
+            logger.warning("HTTP answer broken off: its handler did not write all of it")
+            if exchange is None:
+                raise  # only the server can end the connection
+        finally:
+            self._downloads.discard(download)
+            download.end()
+            if exchange is not None and not is_complete:
+                exchange.abort()
+
+    async def _serve(self, request: Request, send: Send) -> None:
+        exchange = request.exchange
+        try:
+            response = await self._respond(request)
         except ClientGone:
             return
         except Exception as error:
             response = response_to(error)
+        if isinstance(response, Download):
+            await self._stream(request, send, response)
+            return
         headers, body = self._content(request, response)
         if exchange is not None:
             waiting = exchange.respond(response.status, headers, body)
@@ -110,28 +148,28 @@ class HttpApplication:
         body = b"" if request.method == "HEAD" else response.body
         return joined(response.headers, cors), body
 
-    async def _respond(self, request: Request, receive: Receive) -> Response:
+    async def _respond(self, request: Request) -> Response | Download:
         found = self._routes.find(request.path.removeprefix("/"))
         method = request.method
         if found is None:
-            return await self._respond_unrouted(request, receive)
+            return await self._respond_unrouted(request)
         leaf, values = found
         route = leaf.serving.get(method)
         if method == "OPTIONS" and (route is None or is_preflight(request.fields)):
             return self._options(leaf)
         if isinstance(route, FunctionRoute):
-            return await self._pipeline.handle(request, receive, route, values)
+            return await self._pipeline.handle(request, route, values)
         if isinstance(route, BuiltinRoute):
             return json_response(200, route.answer())
         raise method_not_allowed(leaf.allow)
 
-    async def _respond_unrouted(self, request: Request, receive: Receive) -> Response:
+    async def _respond_unrouted(self, request: Request) -> Response | Download:
         if request.method == "OPTIONS":
             return self._options(None)
         if self._fallback is None:
             raise not_found()
         try:
-            return await self._pipeline.handle(request, receive, self._fallback, (), status=404)
+            return await self._pipeline.handle(request, self._fallback, (), status=404)
         except CallFailed as error:
             if error.error_code == "function_not_found":
                 raise not_found() from error

@@ -34,9 +34,7 @@ async def read_body(
         HttpError: 413, too long; 408, silent for too long.
         ClientGone: the connection ended.
     """
-    if announced > limit:
-        # What was held back never comes: another request on this connection would be read as it.
-        raise _too_large(limit, [CLOSE] if is_held_back else None)
+    check_announced(announced, limit, is_held_back=is_held_back)
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -50,13 +48,25 @@ async def read_body(
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
         if size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _too_large(limit: int, headers: Headers | None = None) -> HttpError:
+def check_announced(announced: int, limit: int, *, is_held_back: bool) -> None:
+    """Refuse a body that is announced to exceed a limit; both in bytes.
+
+    Raises:
+        HttpError: 413.
+    """
+    if announced > limit:
+        # What was held back never comes: another request on this connection would be read as it.
+        raise too_large(limit, [CLOSE] if is_held_back else None)
+
+
+def too_large(limit: int, headers: Headers | None = None) -> HttpError:
+    """Return the error of a body that exceeds a limit in bytes."""
     return HttpError(413, "payload_too_large", f"the request body exceeds {limit} bytes", headers)
 
 

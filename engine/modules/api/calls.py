@@ -54,6 +54,11 @@ class Deadlines:
         """Say that a call has ended; return False if it had been cancelled before."""
         return self._ends.pop(call, None) is not None
 
+    def renew(self, call: Cancellable) -> None:
+        """Give a watched call the whole time once more."""
+        if self.is_met(call):
+            self.watch(call)
+
     async def wait(self, future: asyncio.Future[T]) -> T:
         """Wait for a future, but not too long.
 

@@ -45,13 +45,15 @@ class RestApiConfig(ModuleConfig):
     default_timeout: int = Field(
         default=30_000,
         ge=1,
-        description="Milliseconds that one call of a handler, condition or middleware may take; "
-        "also for how long a request waits for its turn.",
+        description="Milliseconds until a handler's answer begins, counted anew while the request "
+        "body streams in, and that a condition or middleware may take; also for how long a request "
+        "waits for its turn.",
     )
     concurrency_request_limit: int = Field(
         default=1024,
         ge=0,
-        description="Requests that are handled at once, over all routes; others wait. 0 means 1.",
+        description="Requests that are handled at once, over all routes; others wait. An answer "
+        "that has begun to stream counts no longer. 0 means 1.",
     )
     cors: CorsConfig | None = Field(
         default=None, description="Which pages of other origins may call; none: all of them."
@@ -63,6 +65,17 @@ class RestApiConfig(ModuleConfig):
         default=DEFAULT_BODY_LIMIT,
         ge=1,
         description="Bytes of a request body (JSON, parse_body) that are taken into memory.",
+    )
+    max_stream_body_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Bytes of a request body that streams to its handler; none: no limit.",
+    )
+    sse_heartbeat_ms: int = Field(
+        default=15_000,
+        ge=0,
+        description="Milliseconds of silence after which an event stream gets a comment line, "
+        "so that nobody on the way takes it for dead. 0: never.",
     )
     ignore_trailing_slash: bool = Field(default=False, description="Treat /a and /a/ as one route.")
     not_found_function: str | None = Field(

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
-import msgspec
-
+from engine.core.channels import Channels
 from engine.core.errors import EngineError
-from engine.core.invocations import Reply, invocation_failed
-from engine.core.listeners import Exchange, Receive
-from engine.core.protocol import NULL, RESULT
+from engine.core.invocations import Reply
+from engine.core.protocol import NULL
 from engine.core.triggers import Trigger
 from engine.modules.api import body as bodies
-from engine.modules.api.answer import interpret
 from engine.modules.api.calls import CallTimedOut, Deadlines, Slots
 from engine.modules.api.config import RestApiConfig
 from engine.modules.api.errors import (
     BadStatusCode,
     CallFailed,
-    HttpError,
     Response,
     condition_not_met,
 )
+from engine.modules.api.handler import Finish, HandlerCall, Outcome, Terms, too_late
 from engine.modules.api.middleware import verdict
 from engine.modules.api.request import Request
 from engine.modules.api.routes import FunctionRoute
+from engine.modules.api.streaming import Download
 
-logger = logging.getLogger(__name__)
+Body: TypeAlias = tuple[bytes | None, bytes]
+"""A request's body: as it came, None if it streams to the handler, and as JSON text."""
+
+NO_BODY: Final[Body] = b"", NULL
+STREAMED: Final[Body] = None, NULL
 
 BLOCKED: Final = b"false"
 MIDDLEWARE_TIMEOUT: Final = "middleware_timeout"
@@ -38,6 +39,8 @@ MIDDLEWARE_TIMEOUT: Final = "middleware_timeout"
 
 class FunctionCaller(Protocol):
     """What the HTTP module needs of the engine."""
+
+    channels: Channels
 
     def invoke(
         self,
@@ -73,62 +76,6 @@ class FunctionCaller(Protocol):
         """Say how the engine is."""
 
 
-Finish: TypeAlias = Callable[["Response | Exception"], None]
-"""Takes what a handler's call came to: an answer, or CallFailed or HttpError."""
-
-
-class HandlerCall:
-    """The call of a request's handler; holds a slot until it ends, by its answer or too late.
-
-    Args:
-        function_id: of the handler.
-        slots: where its slot goes back to.
-        deadlines: by which its time is limited.
-        status: of the answer where the handler names none.
-        finish: takes the outcome, once.
-    """
-
-    __slots__ = ("_deadlines", "_finish", "_function_id", "_slots", "_status")
-
-    def __init__(
-        self, function_id: str, slots: Slots, deadlines: Deadlines, status: int, finish: Finish
-    ) -> None:
-        self._function_id = function_id
-        self._slots = slots
-        self._deadlines = deadlines
-        self._status = status
-        self._finish = finish
-        deadlines.watch(self)
-
-    def reply(self, kind: bytes, value: bytes | msgspec.Raw) -> None:
-        """Take the handler's answer, unless it comes too late."""
-        if self._deadlines.is_met(self):
-            self._end(self._outcome(kind, bytes(value)))
-
-    def cancel(self) -> None:
-        """End the call because its time is over."""
-        self._end(_too_late(self._function_id, self._deadlines.timeout_s, "timeout"))
-
-    def _outcome(self, kind: bytes, value: bytes) -> Response | Exception:
-        try:
-            if kind is RESULT:
-                return interpret(value or None, status=self._status)
-            return CallFailed(self._function_id, invocation_failed(value))
-        except BadStatusCode as error:
-            return CallFailed(self._function_id, error)
-        except Exception as error:  # whoever called us is the reader of a worker's connection
-            return error
-
-    def _end(self, outcome: Response | Exception) -> None:
-        self._slots.release()
-        try:
-            self._finish(outcome)
-        except Exception:
-            logger.exception(
-                "HTTP answer could not be sent", extra={"function_id": self._function_id}
-            )
-
-
 class Pipeline:
     """Takes requests from their route to their answer.
 
@@ -145,6 +92,8 @@ class Pipeline:
             entry.function_id for entry in sorted(config.middleware, key=lambda each: each.priority)
         )
         self._body_limit = config.body_limit
+        self._stream_limit = config.max_stream_body_bytes
+        self._terms = Terms(self._deadlines, self._slots, engine.channels, self._stream_limit)
 
     def close(self) -> None:
         """Stop the timer."""
@@ -153,7 +102,6 @@ class Pipeline:
     def begin(
         self,
         request: Request,
-        exchange: Exchange,
         route: FunctionRoute,
         values: Sequence[str],
         finish: Finish,
@@ -161,39 +109,36 @@ class Pipeline:
         """Call the handler now if nothing has to be waited for; else return False, nothing done.
 
         Args:
-            request: its head.
-            exchange: where its body comes from.
+            request: its head, with an exchange.
             route: what serves it.
             values: of the path parameters, as they came.
             finish: takes the outcome.
         """
         if self._middleware or route.is_guarded:
             return False
-        body: bytes | None = NULL
+        body = NO_BODY
         if request.has_body:
-            body = self._body_at_once(request, exchange, route)
-        if body is None:
-            return False
-        payload = request.payload(route.pattern.names, values, route.described, body)
+            at_once = self._body_at_once(request, route)
+            if at_once is None:
+                return False
+            body = at_once
         if not self._slots.take():
             return False
-        self._call_handler(request, route, payload, 200, finish)
+        self._call_handler(request, route, values, body, 200, finish)
         return True
 
     async def handle(
         self,
         request: Request,
-        receive: Receive,
         route: FunctionRoute,
         values: Sequence[str],
         *,
         status: int = 200,
-    ) -> Response:
+    ) -> Response | Download:
         """Answer a request by the functions of its route.
 
         Args:
             request: its head.
-            receive: where its body comes from.
             route: what serves it, even if it is taken out of the table meanwhile.
             values: of the path parameters, as they came.
             status: of the answer where the handler names none.
@@ -207,43 +152,58 @@ class Pipeline:
         if not slots.take():
             await slots.wait()
         try:
-            prepared = await self._prepare(request, receive, route, values)
+            prepared = await self._prepare(request, route, values)
         except BaseException:
             slots.release()
             raise
         if isinstance(prepared, Response):
             slots.release()
             return prepared
-        done: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self._call_handler(request, route, prepared, status, partial(_settle, done))
-        return await done
+        done: asyncio.Future[Response | Download] = asyncio.get_running_loop().create_future()
+        call = self._call_handler(request, route, values, prepared, status, partial(_settle, done))
+        try:
+            return await done
+        except asyncio.CancelledError:
+            call.client_left()
+            raise
 
     async def _prepare(
-        self, request: Request, receive: Receive, route: FunctionRoute, values: Sequence[str]
-    ) -> bytes | Response:
-        """Return the payload for the handler, or the answer of whoever spoke in its place."""
+        self, request: Request, route: FunctionRoute, values: Sequence[str]
+    ) -> Body | Response:
+        """Return the body for the handler, or the answer of whoever spoke in its place."""
         if self._middleware:
             early = await self._ask_middleware(request, route, values)
             if early is not None:
                 return early
-        body = await self._read_body(request, receive, route) if request.has_body else NULL
-        payload = request.payload(route.pattern.names, values, route.described, body)
+        body = await self._read_body(request, route) if request.has_body else NO_BODY
         if route.is_guarded:
+            payload = request.payload(route.pattern.names, values, route.described, body[1])
             early = await self._ask_guards(request, route, values, payload)
             if early is not None:
                 return early
-        return payload
+        return body
 
     def _call_handler(
-        self, request: Request, route: FunctionRoute, payload: bytes, status: int, finish: Finish
-    ) -> None:
+        self,
+        request: Request,
+        route: FunctionRoute,
+        values: Sequence[str],
+        body: Body,
+        status: int,
+        finish: Finish,
+    ) -> HandlerCall:
         """Call the handler, in a slot that has been taken."""
         trigger = route.trigger
-        call = HandlerCall(trigger.function_id, self._slots, self._deadlines, status, finish)
+        raw, text = body
+        call = HandlerCall(self._terms, request, trigger.function_id, raw, status, finish)
+        payload = request.payload(
+            route.pattern.names, values, route.described, text, call.channel_members()
+        )
         fields = request.fields
         self._engine.fire_and_reply(
             trigger, payload, call.reply, fields.get("traceparent"), fields.get("baggage")
         )
+        return call
 
     async def _ask_middleware(
         self, request: Request, route: FunctionRoute, values: Sequence[str]
@@ -277,30 +237,35 @@ class Pipeline:
                 return response
         return None
 
-    async def _read_body(self, request: Request, receive: Receive, route: FunctionRoute) -> bytes:
+    async def _read_body(self, request: Request, route: FunctionRoute) -> Body:
         content_type = request.fields.get("content-type", "")
         if not _wants_body(content_type, route):
-            return NULL
+            if self._stream_limit is not None:
+                bodies.check_announced(
+                    request.announced_length,
+                    self._stream_limit,
+                    is_held_back="expect" in request.fields,
+                )
+            return STREAMED
         body = await bodies.read_body(
-            receive,
+            request.receive,
             announced=request.announced_length,
             is_held_back="expect" in request.fields,
             limit=self._body_limit,
             deadlines=self._deadlines,
         )
-        return bodies.as_json(content_type, body)
+        return body, bodies.as_json(content_type, body)
 
-    def _body_at_once(
-        self, request: Request, exchange: Exchange, route: FunctionRoute
-    ) -> bytes | None:
+    def _body_at_once(self, request: Request, route: FunctionRoute) -> Body | None:
         """Return what `_read_body` would, or None if it would have to wait or to refuse."""
         content_type = request.fields.get("content-type", "")
         if not _wants_body(content_type, route):
-            return NULL
-        body = exchange.whole_body()
+            return STREAMED if self._stream_limit is None else None
+        exchange = request.exchange
+        body = None if exchange is None else exchange.whole_body()
         if body is None or len(body) > self._body_limit:
             return None
-        return bodies.as_json(content_type, body)
+        return body, bodies.as_json(content_type, body)
 
     async def _fire(
         self, request: Request, trigger: Trigger, data: bytes, timeout_code: str = "timeout"
@@ -320,7 +285,7 @@ class Pipeline:
         try:
             return await self._deadlines.wait(future)
         except CallTimedOut:
-            raise _too_late(function_id, self._deadlines.timeout_s, timeout_code) from None
+            raise too_late(function_id, self._deadlines.timeout_s, timeout_code) from None
         except EngineError as error:
             raise CallFailed(function_id, error) from error
 
@@ -329,15 +294,7 @@ def _wants_body(content_type: str, route: FunctionRoute) -> bool:
     return bodies.is_json(content_type) or (route.parses_body and bodies.is_readable(content_type))
 
 
-def _too_late(function_id: str, limit_s: float, error_code: str) -> HttpError:
-    logger.warning(
-        "function did not answer an HTTP request in time",
-        extra={"function_id": function_id, "timeout_s": limit_s},
-    )
-    return HttpError(504, error_code, f"no answer within {limit_s:g} s")
-
-
-def _settle(done: asyncio.Future[Response], outcome: Response | Exception) -> None:
+def _settle(done: asyncio.Future[Response | Download], outcome: Outcome) -> None:
     if done.done():
         return
     if isinstance(outcome, Exception):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import quote, unquote
 
-from engine.core.listeners import Scope
+from engine.core.listeners import Exchange, Message, Receive, Scope
 from engine.core.protocol import encode
 from engine.modules.api.body import parse_form
 from engine.modules.api.routes import METHODS
@@ -16,18 +16,29 @@ EMPTY_OBJECT: Final = b"{}"
 _METHOD_TEXTS: Final = {method: encode(method) for method in METHODS}
 
 
+async def nothing() -> Message:
+    """Receive for a client of whom nothing comes: it has left."""
+    return {"type": "http.disconnect"}
+
+
 class Request:
-    """What a request says before its body.
+    """What a request says before its body, and where the body comes from.
 
     Attributes:
         method: as sent, upper case.
         path: percent-encoded, with its leading slash, without the query.
         fields: the headers, names in lower case; the last of equal names.
+        receive: the server's.
+        exchange: the server's, if it offers one.
     """
 
-    __slots__ = ("_query_string", "fields", "method", "path")
+    __slots__ = ("_query_string", "exchange", "fields", "method", "path", "receive")
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive = nothing, exchange: Exchange | None = None
+    ) -> None:
+        self.receive = receive
+        self.exchange = exchange
         self.method: str = scope["method"]
         raw: bytes | None = scope.get("raw_path")
         self.path = quote(scope["path"]) if raw is None else raw.decode("utf-8", "replace")
@@ -47,7 +58,12 @@ class Request:
         return int(length) if length.isdecimal() else 0
 
     def payload(
-        self, names: Sequence[str], values: Sequence[str], described: bytes, body: bytes
+        self,
+        names: Sequence[str],
+        values: Sequence[str],
+        described: bytes,
+        body: bytes,
+        channels: bytes = b"",
     ) -> bytes:
         """Return what handlers and conditions get.
 
@@ -56,12 +72,13 @@ class Request:
             values: of the path parameters, as they came.
             described: the members `path` and `trigger`, each after a comma.
             body: JSON text.
+            channels: for handlers, the members `request_body` and `response`, each after a comma.
 
         Returns:
             `{"path_params", "query_params", "headers", "path", "trigger", "method",
-            "request_path", "path_params_decoded", "body"}`; all but trigger and body are strings
-            or objects of strings. `path` is the pattern, `request_path` the path that was asked
-            for.
+            "request_path", "path_params_decoded", "body"}`, and the channels; all but trigger and
+            body are strings or objects of strings. `path` is the pattern, `request_path` the path
+            that was asked for.
         """
         params, decoded = path_params(names, values)
         query = self._query_string
@@ -80,6 +97,7 @@ class Request:
                 encode(self.path),
                 b',"path_params_decoded":',
                 decoded,
+                channels,
                 b',"body":',
                 body,
                 b"}",

@@ -47,6 +47,8 @@ REQUEST_SCHEMA: Final = encode(
             "trigger": _STRINGS,
             "request_path": _STRING,
             "path_params_decoded": _STRINGS,
+            "request_body": _STRINGS,
+            "response": _STRINGS,
         },
     }
 )

@@ -16,6 +16,7 @@ from engine.core.payloads import read_payload
 from engine.core.protocol import encode
 from engine.core.workers import MAX_DESCRIPTION, WorkerInfo
 from engine.modules.worker.availability import FunctionsAvailable, WorkersAvailable
+from engine.modules.worker.channels import ChannelFunctions
 from engine.modules.worker.config import WorkerModuleConfig
 from engine.modules.worker.introspection import Introspection
 from engine.modules.worker.triggers import TriggerFunctions
@@ -94,6 +95,7 @@ class WorkerModule(Module):
         self._register_log_functions()
         Introspection(engine).register()
         TriggerFunctions(engine).register()
+        ChannelFunctions(engine).register()
         engine.register_trigger_type(self._functions_available)
         engine.register_trigger_type(self._workers_available)
         self._functions_available.start()

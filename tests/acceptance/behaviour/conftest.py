@@ -65,6 +65,10 @@ class Site:
         self.settle(worker)
         return trigger_id
 
+    def connect(self) -> RawWorker:
+        """Connect one more worker; the test closes it."""
+        return RawWorker(self.engine.worker_url)
+
     def settle(self, worker: RawWorker | None = None) -> None:
         """Return once the engine has handled what a worker has sent so far."""
         (worker or self.worker).call("engine::workers::list")

@@ -62,7 +62,6 @@ def test_both_trigger_types_serve_a_route(site: Site, trigger_type: str) -> None
         ({"status_code": 999, "body": 1}, 999, "1"),
         ({"foo": 1}, 200, "{}"),
         ("bare", 200, "{}"),
-        (None, 200, "{}"),
         ({"status_code": 204, "body": {"a": 1}}, 204, ""),
         ({"status_code": 302, "headers": {"Location": "/x"}}, 302, "{}"),
         ({"body": "hi", "headers": {"X-A": "1", "Content-Type": "text/plain"}}, 200, "hi"),

@@ -134,8 +134,8 @@ def test_every_bad_call_of_a_built_in_gets_its_code(site: Site) -> None:
             ({"scope": "s", "key": "k", "ops": [], "if_version": 7}, "version_conflict"),
         ],
         "kv_server::get": [({"scope": "s", "key": "k"}, "deserialization_error")],
-        "stream::get": [({}, "function_not_found")],
-        "engine::channels::create": [({}, "function_not_found")],
+        "stream::get": [({}, "deserialization_error")],
+        "engine::channels::create": [({"buffer_size": "many"}, "deserialization_error")],
     }
 
     answered = {

@@ -58,10 +58,10 @@ def test_an_http_port_serves_its_own_application() -> None:
     ("port", "kind", "path", "status"),
     [
         (WORKER_PORT, "http", "/", 426),
-        (STREAM_PORT, "http", "/", 503),
-        (STREAM_PORT, "websocket", "/any", 503),
+        (STREAM_PORT, "http", "/", 426),
         (HTTP_PORT, "websocket", "/", 404),
         (WORKER_PORT, "websocket", "/ws/channels/x", 404),
+        (WORKER_PORT, "websocket", "/some/path/ws/channels/x", 404),
     ],
 )
 def test_what_does_not_belong_is_refused_with_a_reason(
@@ -75,4 +75,4 @@ def test_what_does_not_belong_is_refused_with_a_reason(
 
 
 def test_a_server_without_denials_closes_the_upgrade() -> None:
-    assert request(STREAM_PORT, "websocket") == [{"type": "websocket.close", "code": 1013}]
+    assert request(HTTP_PORT, "websocket") == [{"type": "websocket.close", "code": 1013}]

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from engine.core.listeners import EXCHANGE, TAKEN, Exchange, Receive, Scope, Send
+from engine.core.listeners import EXCHANGE, TAKEN, Exchange, Message, Receive, Scope, Send
 from engine.server import http_connection
 from tests.integration.engine.server.applications import eventually
 from tests.integration.engine.server.conftest import Running, Serve
-from tests.integration.engine.server.wire import Peer
+from tests.integration.engine.server.wire import LIMIT_S, Peer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -183,6 +183,98 @@ async def test_a_client_that_has_left_gets_nothing_and_nothing_breaks(
     after.write(get("/"))
     respond(await application.exchange(1), b"fine")
     assert (await after.read_answer()).body == b"fine"
+
+
+class Streaming:
+    """Answers every request in two parts, by ASGI's messages, after it was TAKEN."""
+
+    def __init__(self, *headers: tuple[bytes, bytes]) -> None:
+        self.exchanges: list[Exchange] = []
+        self.events: list[Message] = []
+        self._headers = headers
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        exchange: Exchange = scope["extensions"][EXCHANGE]
+        self.exchanges.append(exchange)
+        task = asyncio.get_running_loop().create_task(self._answer(exchange, receive, send))
+        self._tasks.add(task)
+        return TAKEN
+
+    async def _answer(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+        exchange.begin_to_wait()
+        exchange.begin_to_wait()
+        self.events.append(await receive())
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        await send({"type": "http.response.body", "body": b"one ", "more_body": True})
+        self.events.append(await receive())
+        if exchange.is_open:
+            await send({"type": "http.response.body", "body": b"two"})
+
+
+POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n"
+
+
+async def test_a_request_that_was_taken_may_stream_after_all(serve: Serve, name: str) -> None:
+    application = Streaming((b"content-length", b"7"))
+    peer = await dial(await serve(application, name))
+    for _ in range(2):
+        peer.write(POST, b"ab")
+        await asyncio.wait_for(peer.reader.readuntil(b"one "), LIMIT_S)
+        peer.write(b"cd")
+        assert await asyncio.wait_for(peer.reader.readexactly(3), LIMIT_S) == b"two"
+    assert [event["body"] for event in application.events] == [b"ab", b"cd"] * 2
+
+
+async def test_a_streaming_application_hears_that_its_client_has_left(
+    serve: Serve, name: str
+) -> None:
+    application = Streaming()
+    peer = await dial(await serve(application, name))
+    peer.write(POST, b"ab")
+    await asyncio.wait_for(peer.reader.readuntil(b"one "), LIMIT_S)
+
+    peer.abort()
+
+    await eventually(lambda: len(application.events) == 2, "the application has heard of it")
+    assert application.events[1] == {"type": "http.disconnect"}
+    assert not application.exchanges[0].is_open
+
+
+async def test_a_response_without_a_length_ends_with_the_connection_of_an_old_client(
+    serve: Serve, name: str
+) -> None:
+    peer = await dial(await serve(Streaming(), name))
+    peer.write(POST.replace(b"1.1", b"1.0"), b"ab")
+    head = await asyncio.wait_for(peer.reader.readuntil(b"\r\n\r\n"), LIMIT_S)
+    peer.write(b"cd")
+
+    assert b"transfer-encoding" not in head
+    assert await asyncio.wait_for(peer.reader.read(), LIMIT_S) == b"one two"
+
+
+async def test_a_response_that_is_aborted_ends_its_connection(serve: Serve, name: str) -> None:
+    application = Streaming()
+    peer = await dial(await serve(application, name))
+    peer.write(POST, b"ab")
+    await asyncio.wait_for(peer.reader.readuntil(b"one "), LIMIT_S)
+
+    application.exchanges[0].abort()
+
+    assert await asyncio.wait_for(peer.reader.read(), LIMIT_S) == b"\r\n"
+    assert not application.exchanges[0].is_open
+
+
+async def test_a_body_that_was_held_back_and_not_asked_for_ends_the_connection(
+    serve: Serve, name: str
+) -> None:
+    peer = await dial(await serve(Application(echo), name))
+    peer.write(POST.replace(b"Host", b"Expect: 100-continue\r\nHost"))
+
+    answer = await peer.read_answer()
+
+    assert (answer.body, answer.headers["connection"]) == (b"/", "close")
+    await peer.read_end()
 
 
 async def test_an_application_that_raises_at_once_is_a_500(

@@ -50,12 +50,20 @@ class Answer:
 class FakeExchange:
     """Takes one whole response, as servers with exchanges do."""
 
+    is_open = True
+
     def __init__(self, body: bytes | None) -> None:
         self._body = body
         self.response: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
     def whole_body(self) -> bytes | None:
         return self._body
+
+    def begin_to_wait(self) -> None:
+        """Do nothing: the client's `receive` can wait at any time."""
+
+    def abort(self) -> None:
+        raise AssertionError("these answers do not stream")
 
     def respond(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
         self.response.set_result(Answer(status, decoded(headers), body))
@@ -96,9 +104,12 @@ class Client:
     ) -> Answer:
         """Send one request; a client that `leaves` is gone after its last chunk."""
         parts = list(chunks)
+        is_complete = bool(parts) or "content-length" not in (headers or ())
         sent: list[Message] = []
 
         async def receive() -> Message:
+            if not parts and not leaves and is_complete:
+                await asyncio.Event().wait()
             if not parts:
                 return {"type": "http.disconnect"}
             body = parts.pop(0)

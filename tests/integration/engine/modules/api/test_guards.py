@@ -44,15 +44,19 @@ async def test_only_false_blocks(client: Client, worker: HttpWorker, value: Any)
     assert (await client.get("/a")).json == "ran"
 
 
-async def test_a_condition_gets_what_the_handler_gets(client: Client, worker: HttpWorker) -> None:
+async def test_a_condition_gets_what_the_handler_gets_but_the_channels(
+    client: Client, worker: HttpWorker
+) -> None:
     worker.serve("cond", lambda _: True)
     worker.route("a/:id", ok(), method="POST", condition_function_id="cond")
 
     await client.post("/a/1", {"n": 1})
 
     condition, handler = worker.invocations
+    channels = {name: handler["data"].pop(name) for name in ("request_body", "response")}
     assert condition["data"] == handler["data"]
     assert condition["data"]["body"] == {"n": 1}
+    assert [channel["direction"] for channel in channels.values()] == ["read", "write"]
 
 
 async def test_a_condition_that_throws_is_500(client: Client, worker: HttpWorker) -> None:

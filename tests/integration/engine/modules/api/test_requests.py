@@ -25,7 +25,11 @@ async def test_a_handler_gets_the_whole_request(client: Client, worker: HttpWork
 
     await client.request("POST", "/users/a%20b?q=hello&limit=10", headers, [body])
 
-    assert only_call(worker) == {
+    payload = only_call(worker)
+    refs = payload.pop("request_body"), payload.pop("response")
+    assert [set(ref) for ref in refs] == [{"channel_id", "access_key", "direction"}] * 2
+    assert [ref["direction"] for ref in refs] == ["read", "write"]
+    assert payload == {
         "path_params": {"id": "a%20b"},
         "query_params": {"q": "hello", "limit": "10"},
         "headers": {"content-type": "application/json", "content-length": "15", "x-foo": "Bar"},

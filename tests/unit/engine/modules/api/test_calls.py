@@ -67,6 +67,20 @@ async def test_the_timer_is_armed_again_after_a_pause() -> None:
             await deadlines.wait(future())
 
 
+async def test_a_call_that_is_renewed_has_the_whole_time_again() -> None:
+    deadlines = Deadlines(SHORT_S)
+    renewed, other = future(), future()
+    deadlines.watch(renewed)
+    deadlines.watch(other)
+
+    deadlines.renew(renewed)
+    await asyncio.gather(renewed, other, return_exceptions=True)
+    assert (renewed.cancelled(), other.cancelled()) == (True, True)
+    deadlines.renew(renewed)
+
+    assert not deadlines.is_met(renewed), "a call that is over is not watched again"
+
+
 async def test_a_future_that_somebody_else_cancels_is_a_stopped_call() -> None:
     deadlines = Deadlines(LONG_S)
     call = future()

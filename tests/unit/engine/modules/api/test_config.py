@@ -21,6 +21,8 @@ def test_the_defaults() -> None:
         "cors": None,
         "middleware": (),
         "body_limit": 16 * 1024 * 1024,
+        "max_stream_body_bytes": None,
+        "sse_heartbeat_ms": 15_000,
         "ignore_trailing_slash": False,
         "not_found_function": None,
     }
