@@ -37,6 +37,12 @@ LIVE: Final = (
 DATA: Final = (
     Item("State", "database", "admin:kv_stateentry_changelist", "kv.view_stateentry"),
     Item("KV", "key", "admin:kv_kventry_changelist", "kv.view_kventry"),
+    Item(
+        "Streams",
+        "stream",
+        "admin:streams_streamitem_changelist",
+        "streams.view_streamitem",
+    ),
     Item("Triggers", "bolt", "admin:engine_trigger_changelist", "engine.view_trigger"),
 )
 

@@ -1,4 +1,4 @@
-"""The Channels consumers of the worker port: frames from a socket to a session.
+"""The Channels consumers of the worker and stream ports: frames from a socket to a session.
 
 They run their own receive loop instead of Channels' dispatch, which creates tasks for every
 message, and use no channel layer: the generic consumer costs ten times as much a call.
@@ -17,8 +17,12 @@ from engine.core.channels import LOST, Channel, Direction, is_direction
 from engine.core.listeners import Receive, Scope, Send
 from engine.core.session import WorkerSession
 from engine.server.channel_ends import end_of
+from engine.server.outbox import OutboxLimits
 from engine.server.refusal import Refusal
 from engine.server.socket import open_socket
+from streams.authentication import chosen_subprotocol
+from streams.desk import Desk
+from streams.outlet import HANDED_OVER, HANDED_OVER_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +30,9 @@ logger = logging.getLogger(__name__)
 INTERNAL_ERROR: Final = 1011
 
 POLICY_VIOLATION: Final = 1008
+
+STREAM_LIMITS: Final = OutboxLimits(messages=HANDED_OVER, size=HANDED_OVER_BYTES, stall_s=600.0)
+"""Little waits for a stream client that does not read, so it has time: it is told what it lost."""
 
 NO_CHANNEL: Final = Refusal(404, "Channel not found")
 
@@ -66,6 +73,23 @@ class ChannelConsumer(AsyncConsumer):
             code = await socket.serve(end)
         finally:
             end.left(code)
+
+
+class StreamConsumer(AsyncConsumer):
+    """One client of streams, on any path."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
+        """Serve the connection from the handshake to the leave handlers."""
+        socket = open_socket(scope, receive, send)
+        # Accepted at once, whatever the auth function says: it refuses nobody, and a sub-protocol
+        # can be chosen in the first step only.
+        await socket.accept(chosen_subprotocol(scope["subprotocols"]))
+        session = await get_engine().service(Desk).connect(socket, scope)
+        socket.limit(STREAM_LIMITS, session.on_room)
+        try:
+            await socket.serve(session)
+        finally:
+            session.close()
 
 
 class TelemetryConsumer(AsyncConsumer):

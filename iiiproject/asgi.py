@@ -22,7 +22,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
 from django.urls import re_path
 
-from engine.consumers import ChannelConsumer, TelemetryConsumer, WorkerConsumer
+from engine.consumers import ChannelConsumer, StreamConsumer, TelemetryConsumer, WorkerConsumer
 from engine.core.listeners import ASGIApp, Listener, Receive, Scope, Send
 from engine.server.refusal import Refusal
 
@@ -44,9 +44,11 @@ WORKER_ROUTES: Any = URLRouter(
     ]
 )
 
+STREAMS: Any = StreamConsumer.as_asgi()
+
 ROOMS: Mapping[str, ASGIApp] = {
     "workers": WORKER_ROUTES,
-    "streams": Refusal(503, "streams are not built yet"),
+    "streams": STREAMS,
     "console": application,
 }
 """The applications of the listeners that bring none of their own."""

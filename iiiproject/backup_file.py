@@ -34,7 +34,11 @@ NODES: Final = "engine_enginenode"
 COUNTERS: Final = "kv_versioncounter"
 """Counted by sequences on PostgreSQL, which leaves the table empty there."""
 
-VERSIONED: Final = {"state": "kv_stateentry", "kv_server": "kv_kventry"}
+VERSIONED: Final = {
+    "state": "kv_stateentry",
+    "kv_server": "kv_kventry",
+    "stream": "streams_streamitem",
+}
 """The tables whose rows have versions, by the name under which these are counted."""
 
 CHUNK_ROWS: Final = 100

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from console.admin import accounts, kv, state, triggers
+from console.admin import accounts, kv, state, streams, triggers
 
-__all__ = ["accounts", "kv", "state", "triggers"]
+__all__ = ["accounts", "kv", "state", "streams", "triggers"]

@@ -14,7 +14,7 @@ ENTRY_POINT_GROUP: Final = "iii.modules"
 """Where a package says which modules it brings: `name = "package.module:ModuleClass"`."""
 
 BUILT_IN: Final = (
-    "engine.modules.planned.stores:StreamModule",
+    "streams.module:StreamModule",
     "kv.state:StateModule",
     "kv.server:KvServer",
     "engine.modules.api.module:RestApiModule",

@@ -45,6 +45,7 @@ VALUES: Final[dict[str, str]] = {
 TABLES: Final = {
     "kv_stateentry": "position, scope, key, value, version, expires_at",
     "kv_kventry": 'position, "index", key, value, version, expires_at',
+    "streams_streamitem": "position, stream_name, group_id, item_id, value, version, expires_at",
     "engine_trigger": "id, identity, trigger_id, trigger_type, function_id, config, metadata, "
     "namespace, trigger_namespace, state, error, is_owned, owner_id, owner_name, registered_at, "
     "detached_at",
@@ -216,6 +217,8 @@ def fill(place: Place) -> tuple[int, int]:
         for key, value in VALUES.items():
             set_text(worker, "state::set", {"scope": "values", "key": key}, value)
             set_text(worker, "kv_server::set", {"index": "values", "key": key}, value)
+            item = {"stream_name": "values", "group_id": "g", "item_id": key}
+            set_text(worker, "stream::set", item, value)
         # The first row is changed and stays the first; the last one is gone.
         worker.call("state::set", {"scope": "values", "key": "nul", "value": "again"})
         set_text(worker, "state::set", {"scope": "values", "key": "nul"}, VALUES["nul"])
@@ -255,27 +258,28 @@ def test_everything_comes_back_as_it_was(
     assert {table: len(each) for table, each in rows.items()} == {
         "kv_stateentry": 4,
         "kv_kventry": 4,
+        "streams_streamitem": 4,
         "engine_trigger": 1,
     }
     assert {row[2]: row[3] for row in rows["kv_stateentry"]} == VALUES
 
     file = tmp_path / "a.backup"
-    assert old.succeed("backup", file).startswith(f"{file}: 9 rows in 3 tables, ")
+    assert old.succeed("backup", file).startswith(f"{file}: 13 rows in 4 tables, ")
     ((version, database),) = read(file, "SELECT engine_version, database FROM iii_backup")
     assert (version, database) == (engine.__version__, source)
 
-    assert ": 9 rows in 3 tables, as they were in " in new.succeed("restore", file)
+    assert ": 13 rows in 4 tables, as they were in " in new.succeed("restore", file)
     assert new.rows() == rows
     position, version = set_one(new, "after")
     assert (position > last_position, version > last_version) == (True, True)
-    kv_versions = [row[4] for row in rows["kv_kventry"]]
-    if new.url:
-        ((next_version,),) = new.fetch("SELECT nextval('kv_kventry_version')")
-    else:
-        ((next_version,),) = new.fetch(
-            "SELECT next_version FROM kv_versioncounter WHERE store = 'kv_server'"
-        )
-    assert next_version > max(kv_versions)
+    for store, table in (("kv_server", "kv_kventry"), ("stream", "streams_streamitem")):
+        if new.url:
+            ((next_version,),) = new.fetch(f"SELECT nextval('{table}_version')")
+        else:
+            ((next_version,),) = new.fetch(
+                f"SELECT next_version FROM kv_versioncounter WHERE store = '{store}'"
+            )
+        assert next_version > max(row[-2] for row in rows[table])
 
 
 @pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
@@ -322,6 +326,8 @@ def test_a_backup_of_an_older_engine_is_migrated(kind: str, file: Path, make: Ma
         file,
         "DROP TABLE engine_enginenode",
         "DELETE FROM django_migrations WHERE app = 'engine' AND name = '0002_engine_node'",
+        "DROP TABLE streams_streamitem",
+        "DELETE FROM django_migrations WHERE app = 'streams'",
     )
     before = file.read_bytes()
     new = make(kind)
