@@ -19,7 +19,7 @@ BUILT_IN: Final = (
     "kv.server:KvServer",
     "engine.modules.api.module:RestApiModule",
     "engine.modules.planned.messages:QueueModule",
-    "engine.modules.planned.messages:PubSubModule",
+    "engine.modules.pubsub.module:PubSubModule",
     "engine.modules.planned.messages:CronModule",
     "engine.modules.planned.observability:OtelModule",
     "engine.modules.planned.observability:LoggingModule",

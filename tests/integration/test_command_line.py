@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 import engine
@@ -323,7 +323,7 @@ def test_a_signal_stops_the_engine_and_closes_its_ports(
 
 
 def test_the_banner_says_where_everything_is(start: Start, ports: Ports, tmp_path: Path) -> None:
-    write_config(tmp_path, ports.config + "  - class: modules::pubsub::PubSubModule\n")
+    write_config(tmp_path, ports.config + "  - class: modules::cron::CronModule\n")
     process = start("--data-dir", "here/data")
     wait_until_up(process)
     lines = [" ".join(line.split()) for line in process.output.splitlines()]
@@ -334,7 +334,7 @@ def test_the_banner_says_where_everything_is(start: Start, ports: Ports, tmp_pat
         f"data {tmp_path}/here/data/engine.sqlite3",
         "config iii-config.yaml",
         "modules RestApiModule, WorkerModule",
-        "not built yet PubSubModule",
+        "not built yet CronModule",
     ]
     assert not (tmp_path / "iii-data").exists()
 
@@ -350,9 +350,10 @@ def test_the_sample_configuration_starts_with_all_its_ports(
     wait_until_up(process)
     assert ports.are_open()
     assert is_open(streams)
-    with pytest.raises(InvalidStatus) as refused, connect(f"ws://127.0.0.1:{streams}/"):
-        pass
-    assert refused.value.response.status_code == 503
+    place = {"subscriptionId": "s", "streamName": "chat", "groupId": "g"}
+    with connect(f"ws://127.0.0.1:{streams}/any/path") as client:
+        client.send(json.dumps({"type": "join", "data": place}))
+        assert json.loads(client.recv(timeout=10))["event"] == {"type": "sync", "data": []}
 
 
 def test_a_configured_path_is_told_with_where_the_data_really_is(

@@ -1,4 +1,4 @@
-"""Queue, publish and subscribe, cron: not built yet."""
+"""Queue and cron: not built yet."""
 
 from __future__ import annotations
 
@@ -98,42 +98,6 @@ class QueueModule(PlannedModule):
     aliases = ("modules::event::EventModule", "iii-queue", "queue")
     Config = QueueConfig
     adapters = QUEUE_ADAPTERS
-    on_by_default = True
-
-
-class LocalPubSub(Adapter):
-    """Messages inside this engine."""
-
-    class_path = "modules::pubsub::LocalAdapter"
-    aliases = ("local",)
-    Config = AnyModuleConfig
-
-
-class PubSubRedis(RedisAdapter):
-    """Messages to every engine at one Redis."""
-
-    class_path = "modules::pubsub::RedisAdapter"
-    aliases = ("redis",)
-
-
-PUBSUB_ADAPTERS = AdapterRegistry(LocalPubSub, PubSubRedis)
-
-
-class PubSubConfig(AnyModuleConfig):
-    """The options of the pub/sub module."""
-
-    adapter: AdapterChoice = Field(
-        default_factory=PUBSUB_ADAPTERS.default_choice, description="how far messages reach"
-    )
-
-
-class PubSubModule(PlannedModule):
-    """Messages by topic to whoever listens now."""
-
-    class_path = "modules::pubsub::PubSubModule"
-    aliases = ("iii-pubsub", "pubsub")
-    Config = PubSubConfig
-    adapters = PUBSUB_ADAPTERS
     on_by_default = True
 
 

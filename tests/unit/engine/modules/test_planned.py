@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import pytest
 from django.conf import settings
@@ -24,33 +23,23 @@ async def test_a_configured_path_is_told_to_have_no_effect(
 ) -> None:
     caplog.set_level(logging.INFO)
     await build(
-        "{class: iii-stream, config: {adapter: {class: kv, config:"
+        "{class: iii-cron, config: {adapter: {class: kv, config:"
         " {store_method: file_based, file_path: '${NOPE:./data/a:b}'}}}}"
     ).start()
     assert caplog.messages == [
-        "modules::stream::StreamModule: file_path ./data/a:b (saved every 5000 ms) is accepted "
+        "modules::cron::CronModule: file_path ./data/a:b (saved every 5000 ms) is accepted "
         "without effect: everything stored is a row in the engine's database, "
         f"{settings.DATABASES['default']['NAME']}"
     ]
 
 
-@pytest.mark.parametrize("source", ["{class: iii-stream}", "{class: iii-pubsub}"])
+@pytest.mark.parametrize("source", ["{class: iii-cron}", "{class: modules::queue::QueueModule}"])
 async def test_without_a_path_nothing_is_said(
     source: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     await build(source).start()
     assert caplog.messages == []
-
-
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [("", (None, 3112)), (", config: {host: '::1', port: 5000}", ("::1", 5000))],
-)
-def test_the_stream_port_is_held(config: str, expected: tuple[Any, int]) -> None:
-    (listener,) = build(f"{{class: iii-stream{config}}}").listeners()
-    assert (listener.room, listener.protocol) == ("streams", "websocket")
-    assert (listener.host, listener.port) == expected
 
 
 @pytest.mark.parametrize("source", ["iii-telemetry", "modules::devtools::DevToolsModule"])

@@ -1,0 +1,1 @@
+"""Publish and subscribe: messages by topic to whoever listens now."""
