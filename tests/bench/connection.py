@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from tests.bench.frames import (
+    BINARY_FRAME,
     TEXT_FRAME,
     Opcode,
     client_header,
@@ -23,18 +24,19 @@ from tests.bench.frames import (
 
 
 class Receiver(Protocol):
-    """What takes the text messages of a connection."""
+    """What takes the messages of a connection."""
 
     def receive(self, buffer: bytes | bytearray, start: int, end: int) -> None:
         """Take one message, which lies in the buffer during this call."""
 
     def receive_run(self, frames: bytes, size: int, header: int) -> None:
-        """Take text frames of one size with headers of one length, one behind the other."""
+        """Take frames of one size with headers of one length, one behind the other."""
 
 
 _READABLE: Final = select.EPOLLIN
 _WRITABLE: Final = select.EPOLLOUT
 _HEAD_END: Final = b"\r\n\r\n"
+_GOODBYE: Final = client_header(2, Opcode.CLOSE) + b"\x03\xe8"
 # The kernel takes at most this many pieces in one sendmsg (IOV_MAX).
 _PIECES_PER_SEND: Final = 1024
 _BUFFER_BYTES: Final = 16 * 1024
@@ -46,13 +48,26 @@ class ConnectionBroken(Exception):
     """Raised when the server refused or ended a connection of the generator."""
 
 
+class Served(Protocol):
+    """What a loop serves: a socket that is read, written and closed."""
+
+    def read(self) -> None:
+        """Receive once."""
+
+    def flush(self) -> None:
+        """Send as much as the socket takes."""
+
+    def close(self) -> None:
+        """Close the socket."""
+
+
 class Loop:
     """An epoll loop over the connections of the generator."""
 
     def __init__(self) -> None:
         self._poll = select.epoll()
-        self._connections: dict[int, Connection] = {}
-        self._unsent: list[Connection] = []
+        self._connections: dict[int, Served] = {}
+        self._unsent: list[Served] = []
 
     def turn(self, timeout_s: float) -> None:
         """Serve what is ready, waiting for at most `timeout_s`, then send what was written.
@@ -70,16 +85,21 @@ class Loop:
         for connection in unsent:
             connection.flush()
 
-    def add(self, connection: Connection, descriptor: int) -> None:
+    def add(self, connection: Served, descriptor: int) -> None:
         """Start to serve a connection."""
         self._connections[descriptor] = connection
         self._poll.register(descriptor, _READABLE)
+
+    def remove(self, descriptor: int) -> None:
+        """Serve a connection no more."""
+        self._poll.unregister(descriptor)
+        del self._connections[descriptor]
 
     def wait_writable(self, descriptor: int, is_waiting: bool) -> None:
         """Choose whether a connection is told that its socket takes data again."""
         self._poll.modify(descriptor, _READABLE | (_WRITABLE if is_waiting else 0))
 
-    def flush_later(self, connection: Connection) -> None:
+    def flush_later(self, connection: Served) -> None:
         """Send what a connection has written at the end of this turn."""
         self._unsent.append(connection)
 
@@ -92,11 +112,14 @@ class Loop:
 
 
 class Connection:
-    """A WebSocket client that hands each text message to its receiver, inside its buffer.
+    """A WebSocket client that hands each message to its receiver, inside its buffer.
 
     Args:
         receiver: gets every message, small ones in runs.
+        path: where it connects to.
+        is_binary: whether messages are binary ones; text otherwise.
         on_open: called once, when the server has accepted the connection.
+        on_close: called when the server closes in good order; without it that is an error.
         buffer_bytes: initial size of the receive buffer; it grows to the largest frame.
     """
 
@@ -106,10 +129,15 @@ class Connection:
         port: int,
         receiver: Receiver,
         *,
+        path: str = "/",
+        is_binary: bool = False,
         on_open: Callable[[], None] | None = None,
+        on_close: Callable[[], None] | None = None,
         buffer_bytes: int = _BUFFER_BYTES,
     ) -> None:
         self.is_open = False
+        self._message = BINARY_FRAME if is_binary else TEXT_FRAME
+        self._on_close = on_close
         self._loop = loop
         self._receiver = receiver
         self._on_open = on_open
@@ -119,13 +147,19 @@ class Connection:
         self._end = 0
         self._unsent: list[bytes | memoryview] = []
         self._is_blocked = False
+        self._is_closing = False
         # A connect on loopback is over at once: the kernel accepts, the server only picks it up.
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.setblocking(False)
-        self._socket.send(upgrade_request(port))
+        self._socket.send(upgrade_request(port, path))
         self._descriptor = self._socket.fileno()
         loop.add(self, self._descriptor)
+
+    @property
+    def unsent_pieces(self) -> int:
+        """How many pieces wait for the socket."""
+        return len(self._unsent)
 
     def send(self, pieces: Sequence[bytes]) -> None:
         """Write frames, or pieces of them; they leave at the end of the loop's turn."""
@@ -136,6 +170,10 @@ class Connection:
     def read(self) -> None:
         """Receive once, and hand over every message that is whole."""
         received = self._socket.recv_into(self._view[self._end :])
+        if received == 0 and self._is_closing:
+            self._loop.remove(self._descriptor)
+            self._socket.close()
+            return
         if received == 0:
             raise ConnectionBroken("the server ended a connection without a close frame")
         self._end += received
@@ -158,10 +196,16 @@ class Connection:
             self._is_blocked = bool(unsent)
             self._loop.wait_writable(self._descriptor, self._is_blocked)
 
+    def finish(self) -> None:
+        """Close in good order behind what was written; the server ends the connection."""
+        if not self._is_closing:
+            self._is_closing = True
+            self.send([_GOODBYE])
+
     def close(self) -> None:
         """Say goodbye as a worker does that shuts down, and close the socket."""
         with suppress(OSError):
-            self._socket.send(client_header(2, Opcode.CLOSE) + b"\x03\xe8")
+            self._socket.send(_GOODBYE)
         self._socket.close()
 
     def _read_handshake(self) -> bool:
@@ -182,7 +226,7 @@ class Connection:
         while frame := next_frame(buffer, start, end):
             first_byte, payload, frame_end = frame
             size = frame_end - start
-            if first_byte != TEXT_FRAME:
+            if first_byte != self._message:
                 self._on_control(first_byte & 0x0F, bytes(buffer[payload:frame_end]))
             elif size > _RUN_FRAME_BYTES:
                 self._receiver.receive(buffer, payload, frame_end)
@@ -198,6 +242,10 @@ class Connection:
     def _on_control(self, opcode: int, payload: bytes) -> None:
         if opcode == Opcode.PING:
             self.send([client_header(len(payload), Opcode.PONG) + payload])
+        elif opcode == Opcode.CLOSE and (self._is_closing or self._on_close is not None):
+            self.finish()
+            if self._on_close is not None:
+                self._on_close()
         elif opcode == Opcode.CLOSE:
             code = int.from_bytes(payload[:2], "big")
             reason = payload[2:].decode(errors="replace")

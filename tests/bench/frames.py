@@ -23,13 +23,15 @@ class Opcode(IntEnum):
     """Frame types that the generator tells apart."""
 
     TEXT = 0x1
+    BINARY = 0x2
     CLOSE = 0x8
     PING = 0x9
     PONG = 0xA
 
 
-# The first byte of a whole text frame.
+# The first byte of a whole text frame, and of a binary one.
 TEXT_FRAME: Final = 0x80 | Opcode.TEXT
+BINARY_FRAME: Final = 0x80 | Opcode.BINARY
 
 
 # A whole frame inside a buffer: its first byte, and where its payload begins and ends.
@@ -47,10 +49,10 @@ class Template(NamedTuple):
     tail: bytes
 
 
-def upgrade_request(port: int) -> bytes:
-    """Write the opening handshake of a worker."""
+def upgrade_request(port: int, path: str = "/") -> bytes:
+    """Write the opening handshake of a worker, or of what connects to another path."""
     return (
-        f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     ).encode()

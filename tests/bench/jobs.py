@@ -9,6 +9,7 @@ import msgspec
 from tests.bench.payloads import Payload
 
 Operation = Literal["set", "get", "update"]
+Direction = Literal["upload", "download"]
 
 STORE_SCOPE: Final = "bench"
 
@@ -96,12 +97,92 @@ class MixedJob(msgspec.Struct, frozen=True, tag=True):
     warmup_s: float = 0.3
 
 
-MeasuringJob = CallJob | FleetJob | StoreJob | MixedJob
+class PublishJob(msgspec.Struct, frozen=True, tag=True):
+    """Publish messages of one topic to so many workers that subscribe to it.
+
+    Attributes:
+        depth: messages on their way: published and not yet answered, or not yet with everybody.
+    """
+
+    port: int
+    pid: int
+    subscribers: int
+    depth: int
+    payload: Payload
+    seconds: float
+    warmup_s: float = 0.3
+
+
+class StreamJob(msgspec.Struct, frozen=True, tag=True):
+    """Change streams while clients follow them, each connection so many groups of the same many.
+
+    Attributes:
+        depth: changes on their way: made and not yet answered, or not yet with every follower.
+        subscribers: connections.
+        groups: how many there are, changed in turn.
+        groups_each: how many groups in a row each connection follows.
+        is_mixed: every other change is a `stream::send`; otherwise all are `stream::set`.
+    """
+
+    port: int
+    stream_port: int
+    pid: int
+    subscribers: int
+    groups: int
+    groups_each: int
+    depth: int
+    payload: Payload
+    seconds: float
+    is_mixed: bool = False
+    warmup_s: float = 0.3
+
+
+class WeightJob(msgspec.Struct, frozen=True, tag=True):
+    """Connect many clients of a stream that follow a group each, of which nothing happens."""
+
+    stream_port: int
+    pid: int
+    subscribers: int
+
+
+class ChannelJob(msgspec.Struct, frozen=True, tag=True):
+    """Send frames through one data channel, as fast as it takes them."""
+
+    port: int
+    pid: int
+    frame_bytes: int
+    seconds: float
+    warmup_s: float = 0.3
+
+
+class TransferJob(msgspec.Struct, frozen=True, tag=True):
+    """Send one body through an HTTP route to the worker behind it, or from it."""
+
+    port: int
+    http_port: int
+    pid: int
+    direction: Direction
+    size: int
+
+
+MeasuringJob = (
+    CallJob
+    | FleetJob
+    | StoreJob
+    | MixedJob
+    | PublishJob
+    | StreamJob
+    | WeightJob
+    | ChannelJob
+    | TransferJob
+)
 Job = MeasuringJob | ServeJob
 
 
 class CallResult(msgspec.Struct, frozen=True):
     """What was measured between the end of the warm-up and the end of the round.
+
+    What is handed to many is counted as it arrives: one call for each who got it.
 
     Attributes:
         cpu_s: processor time of the measured process in that time; `load_cpu_s` the generator's.
@@ -173,7 +254,46 @@ class MixedResult(msgspec.Struct, frozen=True):
     sets: CallResult
 
 
-Result = CallResult | FleetResult | MixedResult
+class WeightResult(msgspec.Struct, frozen=True):
+    """How long the clients took to arrive, and the measured process's memory around that."""
+
+    subscribers: int
+    arrival_s: float
+    rss_before_kib: int
+    rss_after_kib: int
+
+    @property
+    def kib_each(self) -> float:
+        """Growth of the measured process for one client."""
+        return (self.rss_after_kib - self.rss_before_kib) / self.subscribers
+
+
+class TransferResult(msgspec.Struct, frozen=True):
+    """How fast bytes passed, all of them as they were sent.
+
+    Attributes:
+        rss_before_kib: memory of the measured process before; `rss_most_kib` the most meanwhile.
+    """
+
+    size: int
+    seconds: float
+    cpu_s: float
+    load_cpu_s: float
+    rss_before_kib: int
+    rss_most_kib: int
+
+    @property
+    def mib_per_s(self) -> float:
+        """The rate."""
+        return self.size / self.seconds / (1 << 20)
+
+    @property
+    def growth_mib(self) -> float:
+        """By how much the measured process was larger at its largest."""
+        return (self.rss_most_kib - self.rss_before_kib) / 1024
+
+
+Result = CallResult | FleetResult | MixedResult | WeightResult | TransferResult
 
 
 def store_key(number: int) -> str:

@@ -29,6 +29,11 @@ class Ledger:
         """How many calls wait for their answer."""
         return len(self._pending)
 
+    @property
+    def issued(self) -> int:
+        """How many calls were begun."""
+        return self._issued
+
     def open(self, calls: int | None = None) -> None:
         """Allow calls without an end, or so many more."""
         self._limit = 1 << 62 if calls is None else self._issued + calls

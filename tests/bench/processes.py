@@ -24,6 +24,8 @@ from tests.bench.jobs import (
     MeasuringJob,
     MixedResult,
     ServeJob,
+    TransferResult,
+    WeightResult,
     encode,
 )
 from tests.bench.procfs import Memory, memory
@@ -39,7 +41,7 @@ _LOG_TAIL_BYTES = 4000
 # Processors that `--pin` gives to the measured process and to the load.
 _SUBJECT_CPU, _LOAD_CPU = {0}, {1}
 
-ResultT = TypeVar("ResultT", CallResult, FleetResult, MixedResult)
+ResultT = TypeVar("ResultT", CallResult, FleetResult, MixedResult, WeightResult, TransferResult)
 
 
 class BenchFailed(Exception):
@@ -54,6 +56,7 @@ class Subject:
         port: where its workers connect.
         start_s: from its start until it answered on the port.
         http_port: where it serves HTTP triggers; 0 for the bare router, which has none.
+        stream_port: where clients follow its streams, likewise.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Subject:
     port: int
     start_s: float
     http_port: int = 0
+    stream_port: int = 0
 
     def memory(self) -> Memory:
         """Return its resident memory now."""
@@ -97,7 +101,7 @@ class Processes:
             database_url: of an empty PostgreSQL; the embedded SQLite if there is none.
             data: a data directory that is kept; an empty one of its own if there is none.
         """
-        port, http_port = _free_ports(2)
+        port, http_port, stream_port = _free_ports(3)
         with tempfile.TemporaryDirectory(prefix="iii-bench-") as directory:
             config = Path(directory) / "config.yaml"
             config.write_text(
@@ -105,7 +109,10 @@ class Processes:
                 "modules:\n"
                 "  - class: modules::api::RestApiModule\n"
                 f"    config: {{ port: {http_port} }}\n"
-                "  - class: modules::state::StateModule\n",
+                "  - class: modules::state::StateModule\n"
+                "  - class: modules::pubsub::PubSubModule\n"
+                "  - class: modules::stream::StreamModule\n"
+                f"    config: {{ port: {stream_port} }}\n",
                 encoding="utf-8",
             )
             data = data or Path(directory) / "data"
@@ -119,7 +126,7 @@ class Processes:
             with _running(
                 "engine", command, port, log, self._pin(_SUBJECT_CPU), _environment(database_url)
             ) as subject:
-                yield replace(subject, http_port=http_port)
+                yield replace(subject, http_port=http_port, stream_port=stream_port)
 
     def migrate(self, data: Path, database_url: str = "") -> None:
         """Let the engine make its tables: in a data directory, or in a PostgreSQL.

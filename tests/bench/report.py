@@ -140,12 +140,19 @@ class Report:
         )
 
     def limit(
-        self, workload: str, measure: str, values: Sequence[float], *, target: float, unit: str
+        self,
+        workload: str,
+        measure: str,
+        values: Sequence[float],
+        *,
+        target: float,
+        unit: str,
+        at_least: bool = False,
     ) -> None:
-        """Compare figures with a limit that they should not exceed."""
+        """Compare figures with a limit that they should not exceed, or at least reach."""
         spread = Spread.of(values)
         self.checks.append(
-            Check(workload, measure, spread.middle, None, spread, target, False, unit)
+            Check(workload, measure, spread.middle, None, spread, target, at_least, unit)
         )
 
     def tables(self) -> str:

@@ -17,6 +17,14 @@ from tests.bench.http_scenarios import http, http_routes
 from tests.bench.jobs import CallResult, FleetJob, FleetResult
 from tests.bench.payloads import Payload
 from tests.bench.processes import Subject
+from tests.bench.realtime_scenarios import (
+    channel,
+    http_bodies,
+    publish,
+    streams,
+    streams_idle,
+    streams_mixed,
+)
 from tests.bench.store_scenarios import (
     calls_beside_sets,
     state,
@@ -220,6 +228,12 @@ SCENARIOS: Final = (
     Scenario("state-postgres", "the same on PostgreSQL", state_postgres),
     Scenario("state-million", "a million entries: start, memory, set and get", state_million),
     Scenario("calls-beside-sets", "calls while the state is set", calls_beside_sets),
+    Scenario("publish", "messages of a topic to 10 subscribers", publish),
+    Scenario("streams", "changes of a group to 1, 100 and 1,000 followers", streams),
+    Scenario("streams-mixed", "1,000 followers of 10 of 1,000 groups each", streams_mixed),
+    Scenario("streams-idle", "memory of 10,000 idle followers", streams_idle),
+    Scenario("channel", "64 KiB frames through a data channel", channel),
+    Scenario("bodies", "1 GiB up and down through an HTTP route's worker", http_bodies),
     Scenario("http", "GET through a worker, 1, 32 and 128 connections", http),
     Scenario("http-routes", "the same with 1,000 and 10,000 routes", http_routes),
 )

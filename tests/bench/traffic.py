@@ -29,17 +29,26 @@ _JOINED_BYTES: Final = 16 * 1024
 _TRAFFIC_BUFFER_BYTES: Final = 256 * 1024
 _SAMPLE_BYTES: Final = 400
 
+Message = dict[str, object]
+"""A message of a worker that is sent once."""
+
 
 class Caller:
     """A worker that only calls: it keeps `depth` calls in flight and accounts for every answer.
 
     Args:
         templates: the calls, taken in turn and without an end.
-        expected: the JSON text of every result.
+        expected: the JSON text of every result, or those that it may be, or their beginnings;
+            None if there must be no result and no error.
     """
 
     def __init__(
-        self, loop: Loop, port: int, templates: Iterable[Template], expected: bytes, depth: int
+        self,
+        loop: Loop,
+        port: int,
+        templates: Iterable[Template],
+        expected: bytes | tuple[bytes, ...] | None,
+        depth: int,
     ) -> None:
         self.connection = Connection(loop, port, self, buffer_bytes=_TRAFFIC_BUFFER_BYTES)
         self.ledger = Ledger()
@@ -83,8 +92,7 @@ class Caller:
         id_at = find_invocation_id(buffer, start, end)
         if id_at < 0:
             return
-        value_at = find_value(buffer, b'"result":', start, end)
-        if value_at < 0 or not buffer.startswith(self._expected, value_at, end):
+        if not self._is_right(buffer, start, end):
             self.failed += 1
             sample = bytes(buffer[start : min(end, start + _SAMPLE_BYTES)])
             self.first_failure = self.first_failure or sample
@@ -92,6 +100,12 @@ class Caller:
             self._id_at = id_at - start
             self._right_shapes.add(shape(buffer, start, id_at, end))
         self._settle([bytes(buffer[id_at : id_at + ID_LENGTH])])
+
+    def _is_right(self, buffer: bytes | bytearray, start: int, end: int) -> bool:
+        value_at = find_value(buffer, b'"result":', start, end)
+        if self._expected is None:
+            return value_at < 0 and find_value(buffer, b'"error":', start, end) < 0
+        return value_at >= 0 and buffer.startswith(self._expected, value_at, end)
 
     def _settle(self, call_ids: list[bytes]) -> None:
         """Account for answers, and replace the calls that they ended by new ones."""
@@ -132,13 +146,16 @@ class PacedCaller(Caller):
 
 
 class Worker:
-    """A worker that serves: it registers functions and routes, and answers every call alike.
+    """A worker that serves: it registers functions and triggers, and answers every call alike.
 
     Args:
         functions: the ids it registers when it is connected.
-        routes: path and function id of each trigger that it registers after them.
+        triggers: the messages of the triggers that it registers after them.
         result: the JSON text of every answer.
         expected: the JSON text that each call must carry, or None to accept any.
+
+    Attributes:
+        served: how many calls it has answered; `spoiled` those with another payload.
     """
 
     def __init__(
@@ -148,14 +165,15 @@ class Worker:
         functions: Sequence[str],
         result: bytes,
         *,
-        routes: Sequence[tuple[str, str]] = (),
+        triggers: Sequence[Message] = (),
         expected: bytes | None = None,
         type_last: bool = False,
         buffer_bytes: int = _TRAFFIC_BUFFER_BYTES,
     ) -> None:
         self.spoiled = 0
+        self.served = 0
         self._functions = functions
-        self._routes = routes
+        self._triggers = triggers
         self._result = result
         self._expected = expected
         self._type_last = type_last
@@ -176,6 +194,7 @@ class Worker:
             for start in range(header, len(frames), size):
                 self.receive(frames, start, start + size - header)
             return
+        self.served += len(call_ids)
         _send(self.connection, templates, call_ids)
 
     def receive(self, buffer: bytes | bytearray, start: int, end: int) -> None:
@@ -191,6 +210,7 @@ class Worker:
         elif end - start <= _JOINED_BYTES:
             self._id_at = id_at - start
             self._answer_of_shape[shape(buffer, start, id_at, end)] = template
+        self.served += 1
         _send(self.connection, [template], [bytes(buffer[id_at : id_at + ID_LENGTH])])
 
     def _answer(self, function_id: bytes) -> Template:
@@ -203,16 +223,16 @@ class Worker:
 
     def _register(self) -> None:
         """Send what an SDK sends on a connection: functions, triggers, what the worker is."""
-        messages: list[object] = [
-            *({"type": "registerfunction", "id": function_id} for function_id in self._functions),
-            *(_route_trigger(path, function_id) for path, function_id in self._routes),
+        messages: list[Message] = [
+            *(registration(function_id) for function_id in self._functions),
+            *self._triggers,
             _WORKER_METADATA,
         ]
         self.connection.send([message_frame(message) for message in messages])
 
 
 # The version decides how large a message the engine sends to a worker: this one reads 64 MiB.
-_WORKER_METADATA: Final = {
+_WORKER_METADATA: Final[Message] = {
     "type": "invokefunction",
     "function_id": "engine::workers::register",
     "data": {"runtime": "python", "version": "0.25.0", "name": "bench", "os": "linux", "pid": 1},
@@ -243,13 +263,28 @@ def split_run(frames: bytes, size: int, header: int, id_at: int) -> tuple[list[b
     return call_ids, shapes
 
 
-def _route_trigger(path: str, function_id: str) -> dict[str, object]:
+def registration(function_id: str) -> Message:
+    """Return the message that offers a function."""
+    return {"type": "registerfunction", "id": function_id}
+
+
+def http_trigger(method: str, path: str, function_id: str) -> Message:
+    """Return the message that binds a function to requests of one path."""
+    return _trigger("api", function_id, {"api_path": path, "http_method": method})
+
+
+def subscription(topic: str, function_id: str) -> Message:
+    """Return the message that binds a function to the messages of a topic."""
+    return _trigger("subscribe", function_id, {"topic": topic})
+
+
+def _trigger(trigger_type: str, function_id: str, config: Message) -> Message:
     return {
         "type": "registertrigger",
         "id": str(uuid.uuid4()),
-        "trigger_type": "api",
+        "trigger_type": trigger_type,
         "function_id": function_id,
-        "config": {"api_path": path, "http_method": "GET"},
+        "config": config,
     }
 
 

@@ -8,13 +8,20 @@ import pytest
 from tests.bench.jobs import (
     CallJob,
     CallResult,
+    ChannelJob,
     FleetJob,
     FleetResult,
     Job,
     MixedJob,
     MixedResult,
+    PublishJob,
     ServeJob,
     StoreJob,
+    StreamJob,
+    TransferJob,
+    TransferResult,
+    WeightJob,
+    WeightResult,
     decode_job,
     encode,
     route_path,
@@ -46,6 +53,11 @@ _RESULT = CallResult(
         ServeJob(1, 10_000),
         StoreJob(1, 2, 64, "get", Payload("text", 200), 10, 0.5, 5, is_filled=True, calls=10),
         MixedJob(1, 2, 8, Payload("text", 100), 12_000.5, 10_000, 0.5),
+        PublishJob(1, 2, 10, 64, Payload("text", 100), 0.5),
+        StreamJob(1, 3, 2, 1_000, 500, 10, 64, Payload("text", 100), 0.5, is_mixed=True),
+        WeightJob(1, 2, 10_000),
+        ChannelJob(1, 2, 65_536, 0.5),
+        TransferJob(1, 3, 2, "upload", 1 << 30),
     ],
 )
 def test_a_job_arrives_as_it_was_sent(job: Job) -> None:
@@ -58,10 +70,14 @@ def test_a_job_arrives_as_it_was_sent(job: Job) -> None:
 
 def test_a_result_arrives_as_it_was_sent() -> None:
     fleet = FleetResult(1000, 0.5, 0.4, 1000, 61_000, _RESULT)
+    weight = WeightResult(10, 0.5, 1000, 1250)
+    transfer = TransferResult(1 << 30, 4.0, 1.0, 2.0, 100_000, 110_240)
     mixed = MixedResult(calls=_RESULT, sets=msgspec.structs.replace(_RESULT, calls=7))
 
     assert msgspec.json.decode(encode(fleet), type=FleetResult) == fleet
     assert msgspec.json.decode(encode(mixed), type=MixedResult) == mixed
+    assert msgspec.json.decode(encode(weight), type=WeightResult) == weight
+    assert msgspec.json.decode(encode(transfer), type=TransferResult) == transfer
 
 
 def test_figures_are_per_second_per_call_and_per_worker() -> None:
@@ -72,6 +88,12 @@ def test_figures_are_per_second_per_call_and_per_worker() -> None:
     assert _RESULT.load_cpu_us_per_call == pytest.approx(10)
     assert fleet.workers_per_s == 2000
     assert fleet.kib_per_worker == 60
+
+
+def test_clients_and_transfers_are_weighed() -> None:
+    assert WeightResult(10, 0.5, 1000, 1250).kib_each == 25
+    transfer = TransferResult(1 << 30, 4.0, 1.0, 2.0, 100_000, 110_240)
+    assert (transfer.mib_per_s, transfer.growth_mib) == (256, 10)
 
 
 def test_no_calls_cost_nothing() -> None:
