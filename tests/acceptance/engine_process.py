@@ -29,6 +29,10 @@ modules:
 {api_options}
   - class: modules::state::StateModule
   - class: modules::kv_server::KvServer
+  - class: modules::pubsub::PubSubModule
+  - class: modules::stream::StreamModule
+    config:
+      port: {stream_port}
 """
 
 # Services the machine may offer; an engine under test brings its own.
@@ -59,11 +63,14 @@ class EngineProcess(Process):
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.server = server
-        self.worker_port, self.http_port = _free_ports(2)
+        self.worker_port, self.http_port, self.stream_port = _free_ports(3)
         config = folder / "iii-config.yaml"
         config.write_text(
             _CONFIG.format(
-                worker_port=self.worker_port, http_port=self.http_port, api_options=api_options
+                worker_port=self.worker_port,
+                http_port=self.http_port,
+                stream_port=self.stream_port,
+                api_options=api_options,
             )
         )
         command = [sys.executable, str(_MANAGE), "runengine", "-c", str(config)]
@@ -82,10 +89,15 @@ class EngineProcess(Process):
         """The address of the REST module."""
         return f"http://localhost:{self.http_port}"
 
+    @property
+    def stream_url(self) -> str:
+        """The address of the stream module, for clients that follow streams."""
+        return f"ws://localhost:{self.stream_port}"
+
     def start(self, working_folder: Path | None = None) -> None:
-        """Start the engine and return once both its ports accept connections."""
+        """Start the engine and return once all its ports accept connections."""
         super().start(working_folder)
-        for port in (self.worker_port, self.http_port):
+        for port in (self.worker_port, self.http_port, self.stream_port):
             wait_until(partial(self._accepts, port), f"port {port} opens", START_LIMIT_S)
 
     def _accepts(self, port: int) -> bool:

@@ -1,5 +1,5 @@
-// The TypeScript half of the tour: greets people, over HTTP too, and asks the Python worker
-// about the greeting.
+// The TypeScript half of the tour: greets people, over HTTP too, asks the Python worker about the
+// greeting, and keeps the notes of the live board.
 import { registerWorker } from 'iii-sdk'
 
 const worker = registerWorker(process.env.III_URL ?? 'ws://localhost:49134', {
@@ -30,6 +30,35 @@ worker.registerTrigger({
   type: 'api',
   function_id: 'text::shout',
   config: { api_path: '/shout', http_method: 'POST' },
+})
+
+// Items of this stream and group are what examples/live.html shows: everybody who has it open sees
+// a note appear, change and go.
+const board = { stream_name: 'board', group_id: 'tour' }
+
+type NoteRequest = { path_params: { id: string }; body: { text: string; done: boolean } }
+
+worker.registerFunction('board::put', async ({ path_params: { id }, body }: NoteRequest) => {
+  const data = { id, text: body.text, done: body.done }
+  await worker.trigger({ function_id: 'stream::set', payload: { ...board, item_id: id, data } })
+  return { status_code: 200, body: data }
+})
+
+worker.registerFunction('board::remove', async ({ path_params: { id } }: NoteRequest) => {
+  await worker.trigger({ function_id: 'stream::delete', payload: { ...board, item_id: id } })
+  return { status_code: 204 }
+})
+
+worker.registerTrigger({
+  type: 'api',
+  function_id: 'board::put',
+  config: { api_path: '/board/:id', http_method: 'PUT' },
+})
+
+worker.registerTrigger({
+  type: 'api',
+  function_id: 'board::remove',
+  config: { api_path: '/board/:id', http_method: 'DELETE' },
 })
 
 process.on('SIGINT', stop)
