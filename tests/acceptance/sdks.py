@@ -92,6 +92,23 @@ class Sdk:
         return self.release > (0, 3, 0)
 
     @property
+    def has_channels(self) -> bool:
+        """Data channels."""
+        return self.release >= (0, 4, 0)
+
+    @property
+    def has_http_helper(self) -> bool:
+        """`http()`, which turns a handler's two channels into a request and a response."""
+        return self.release >= (0, 9, 0) and self.language != "rust"
+
+    @property
+    def has_own_streams(self) -> bool:
+        """A worker may keep the items of a stream itself: `createStream`, `create_stream`."""
+        if self.language == "node":
+            return True
+        return self.language == "python" and self.release >= (0, 9, 0)
+
+    @property
     def reattaches(self) -> bool:
         """A reconnecting worker names its former connection, so that it is dropped at once."""
         return self.release >= (0, 21, 8)
@@ -109,6 +126,9 @@ PYTHON: Final = tuple(
     )
 )  # fmt: skip
 RUST: Final = tuple(Sdk("rust", version) for version in ("0.3.0", "0.25.0"))
+
+# Under the Elastic License 2.0: they are installed for the tests, and used as they come.
+STREAM_CLIENTS: Final = {"node": "0.17.6-beta.187", "browser": "0.17.14-beta.196"}
 
 EVERY_SDK: Final = (*NODE, *PYTHON, *RUST)
 NEWEST: Final = (NODE[-1], PYTHON[-1], RUST[-1])
@@ -158,6 +178,24 @@ def tour_commands() -> dict[str, tuple[list[str], Path]]:
     }
 
 
+def stream_client_command() -> list[str]:
+    """Return the command that follows a stream with the published stream client for Node.
+
+    Raises:
+        InstallationFailed: it could not be installed.
+    """
+    return ["node", str(_stream_client_environment("node") / "node.mjs")]
+
+
+def stream_client_pages() -> Path:
+    """Return a folder with `browser.html`, and all that it loads, for a browser.
+
+    Raises:
+        InstallationFailed: the stream client for browsers could not be installed.
+    """
+    return _stream_client_environment("browser")
+
+
 def _python_requirement(sdk: Sdk) -> str:
     extra = "[otel]" if sdk.release in _PYTHON_WITH_TELEMETRY_EXTRA else ""
     return f"iii-sdk{extra}=={sdk.version}"
@@ -184,6 +222,19 @@ def _tour_environment() -> Path:
             (folder / "package.json").write_text(manifest)
             _npm_install(folder)
         shutil.copyfile(TOUR / "worker.ts", folder / "worker.ts")
+        return folder
+
+
+@cache
+def _stream_client_environment(kind: Literal["node", "browser"]) -> Path:
+    dependencies = {f"@motiadev/stream-client-{kind}": STREAM_CLIENTS[kind]}
+    manifest = json.dumps({"private": True, "type": "module", "dependencies": dependencies})
+    with _environment(f"stream-client-{kind}", manifest) as (folder, is_ready):
+        if not is_ready:
+            (folder / "package.json").write_text(manifest)
+            _npm_install(folder)
+        for script in (WORKERS / "stream_client").iterdir():
+            shutil.copyfile(script, folder / script.name)
         return folder
 
 
@@ -301,11 +352,17 @@ def main() -> int:
             print(f"{sdk}: {error}")
         else:
             print(f"{sdk}: ready after {time.monotonic() - started:.1f} s", flush=True)
-    try:
-        tour_commands()
-    except InstallationFailed as error:
-        failures += 1
-        print(f"tour: {error}")
+    others = {
+        "tour": tour_commands,
+        "stream client for Node": stream_client_command,
+        "stream client for browsers": stream_client_pages,
+    }
+    for name, prepare in others.items():
+        try:
+            prepare()
+        except InstallationFailed as error:
+            failures += 1
+            print(f"{name}: {error}")
     return 1 if failures else 0
 
 

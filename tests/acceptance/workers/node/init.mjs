@@ -96,6 +96,32 @@ register('ring', async ({ function_id, payload }) => {
 })
 register('available', async () => available)
 
+const items = new Map()
+
+register('own_stream', async ({ name }) => {
+  const group = ({ group_id }) => {
+    if (!items.has(group_id)) items.set(group_id, new Map())
+    return items.get(group_id)
+  }
+  const stream = {
+    get: async (input) => group(input).get(input.item_id) ?? null,
+    set: async (input) => {
+      const old_value = group(input).get(input.item_id) ?? null
+      group(input).set(input.item_id, { ...input.data, kept_by: service })
+      return { old_value, new_value: group(input).get(input.item_id) }
+    },
+    delete: async (input) => {
+      const old_value = group(input).get(input.item_id) ?? null
+      group(input).delete(input.item_id)
+      return { old_value }
+    },
+    list: async (input) => [...group(input).values()],
+    listGroups: async () => [...items.keys()],
+    update: async () => null,
+  }
+  iii.createStream(name, stream)
+})
+
 register('get_item', async ({ path_params }) => ({
   status_code: 200,
   body: { id: path_params.id, by: service },

@@ -1,10 +1,16 @@
 // The acceptance worker for the `registerWorker` API (npm iii-sdk 0.9 and later); see ../README.md.
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { finished } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { TriggerAction, registerWorker } from 'iii-sdk'
 
 const manifest = new URL('node_modules/iii-sdk/package.json', import.meta.url)
 const [, minor] = JSON.parse(readFileSync(manifest, 'utf8')).version.split('.').map(Number)
+
+// From 0.22 on, what was a method of the worker or in the SDK itself is in modules of helpers.
+const helpers = minor < 22 ? {} : await import('iii-sdk/helpers')
+const { http } = minor < 22 ? await import('iii-sdk') : await import('@iii-dev/helpers/http')
 
 const service = process.env.SERVICE
 const worker = registerWorker(process.env.III_URL, { workerName: service })
@@ -122,6 +128,76 @@ register('ring', async ({ function_id, payload }) => {
 })
 register('available', async () => available)
 
+// What the byte at each place of a body is, whoever writes it.
+const pattern = (size) => Buffer.from(Array.from({ length: size }, (_, i) => i % 251))
+
+const summary = (data) => ({ size: data.length, is_right: pattern(data.length).equals(data) })
+
+register('open_channel', async () => {
+  const channel = await (helpers.createChannel?.(worker) ?? worker.createChannel())
+  return { writer: channel.writerRef, reader: channel.readerRef }
+})
+register('write_channel', async ({ writer, size, message }) => {
+  writer.sendMessage(message)
+  writer.stream.end(pattern(size))
+  await finished(writer.stream)
+})
+register('read_channel', async ({ reader }) => {
+  const messages = []
+  reader.onMessage((message) => messages.push(message))
+  return { messages, ...summary(await reader.readAll()) }
+})
+
+register(
+  'download',
+  http(async (req, res) => {
+    res.status(201)
+    res.headers({ 'content-type': 'application/octet-stream', 'x-by': service })
+    res.stream.end(pattern(Number(req.path_params.size)))
+  }),
+)
+register(
+  'upload',
+  http(async (req) => ({ status_code: 200, body: summary(await req.request_body.readAll()) })),
+)
+register(
+  'events',
+  http(async (req, res) => {
+    res.headers({ 'content-type': 'text/event-stream' })
+    for (let number = 0; number < Number(req.path_params.count); number++) {
+      if (!res.stream.write(`data: ${number}\n\n`)) await once(res.stream, 'drain')
+    }
+    res.stream.end()
+  }),
+)
+
+const items = new Map()
+
+register('own_stream', async ({ name }) => {
+  const group = ({ group_id }) => {
+    if (!items.has(group_id)) items.set(group_id, new Map())
+    return items.get(group_id)
+  }
+  const stream = {
+    get: async (input) => group(input).get(input.item_id) ?? null,
+    set: async (input) => {
+      const old_value = group(input).get(input.item_id) ?? null
+      group(input).set(input.item_id, { ...input.data, kept_by: service })
+      return { old_value, new_value: group(input).get(input.item_id) }
+    },
+    delete: async (input) => {
+      const old_value = group(input).get(input.item_id) ?? null
+      group(input).delete(input.item_id)
+      return { old_value }
+    },
+    list: async (input) => [...group(input).values()],
+    listGroups: async () => [...items.keys()],
+    update: async () => null,
+  }
+  if (helpers.createStream) helpers.createStream(worker, name, stream)
+  else worker.createStream(name, stream)
+})
+
 register('get_item', async ({ path_params }) => ({
   status_code: 200,
   headers: { 'content-type': 'application/json' },
@@ -134,6 +210,14 @@ worker.registerTrigger({
   function_id: `${service}::get_item`,
   config: { api_path: `/${service}/items/:id`, http_method: 'GET' },
 })
+for (const [name, method, path] of [
+  ['download', 'GET', 'download/:size'],
+  ['upload', 'POST', 'upload'],
+  ['events', 'GET', 'events/:count'],
+]) {
+  const config = { api_path: `/${service}/${path}`, http_method: method }
+  worker.registerTrigger({ type: 'http', function_id: `${service}::${name}`, config })
+}
 worker.onFunctionsAvailable?.((functions) => {
   available = functions.map((f) => f.function_id)
 })

@@ -186,6 +186,34 @@ async def available(data: Any) -> list[str]:
     return seen
 
 
+def pattern(size: int) -> bytes:
+    """Return a body; what the byte at each place is, whoever writes it."""
+    return bytes(place % 251 for place in range(size))
+
+
+@function
+async def open_channel(data: Any) -> dict[str, Any]:
+    channel = await iii.create_channel()
+    return {"writer": channel.writer_ref.model_dump(), "reader": channel.reader_ref.model_dump()}
+
+
+@function
+async def write_channel(data: Any) -> None:
+    writer = data["writer"]
+    await writer.send_message_async(data["message"])
+    await writer.write(pattern(data["size"]))
+    await writer.close_async()
+
+
+@function
+async def read_channel(data: Any) -> dict[str, Any]:
+    messages: list[str] = []
+    reader = data["reader"]
+    reader.on_message(messages.append)
+    body = await reader.read_all()
+    return {"messages": messages, "size": len(body), "is_right": body == pattern(len(body))}
+
+
 @function
 async def get_item(data: Any) -> dict[str, Any]:
     return {"status_code": 200, "body": {"id": data["path_params"]["id"], "by": SERVICE}}

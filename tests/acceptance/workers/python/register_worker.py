@@ -1,6 +1,7 @@
 """The acceptance worker for the `register_worker` API (PyPI iii-sdk 0.9 and later).
 
 See ../README.md. Handlers are plain functions: the SDK runs each in a thread, so they may wait.
+Those that use channels are coroutines, since the ends of a channel are.
 """
 
 from __future__ import annotations
@@ -15,12 +16,22 @@ from importlib.metadata import version
 from typing import Any
 
 from iii import InitOptions, TriggerAction, register_worker
+from iii.stream import IStream
 from iii.triggers import TriggerConfig, TriggerHandler
 
 Handler = Callable[[Any], Any]
 
 SERVICE = os.environ["SERVICE"]
 RELEASE = tuple(int(part) for part in version("iii-sdk").split("."))
+
+# From 0.21 on, what was a method of the worker or in the SDK itself is in modules of helpers.
+if RELEASE < (0, 21):
+    from iii import http
+    from iii.stream import StreamDeleteResult, StreamSetResult
+else:
+    from iii.helpers import create_channel, create_stream
+    from iii_helpers.http import http
+    from iii_helpers.stream import StreamDeleteResult, StreamSetResult
 
 worker = register_worker(os.environ["III_URL"], InitOptions(worker_name=SERVICE))
 notes: list[Any] = []
@@ -222,6 +233,99 @@ def available(data: Any) -> list[str]:
     return seen
 
 
+def pattern(size: int) -> bytes:
+    """Return a body; what the byte at each place is, whoever writes it."""
+    return bytes(place % 251 for place in range(size))
+
+
+def summary(data: bytes) -> dict[str, Any]:
+    return {"size": len(data), "is_right": data == pattern(len(data))}
+
+
+@function
+def open_channel(data: Any) -> dict[str, Any]:
+    channel = worker.create_channel() if RELEASE < (0, 21) else create_channel(worker)
+    return {"writer": channel.writer_ref.model_dump(), "reader": channel.reader_ref.model_dump()}
+
+
+@function
+async def write_channel(data: Any) -> None:
+    writer = data["writer"]
+    await writer.send_message_async(data["message"])
+    await writer.write(pattern(data["size"]))
+    await writer.close_async()
+
+
+@function
+async def read_channel(data: Any) -> dict[str, Any]:
+    messages: list[str] = []
+    reader = data["reader"]
+    reader.on_message(messages.append)
+    return {"messages": messages, **summary(await reader.read_all())}
+
+
+async def download(request: Any, response: Any) -> None:
+    await response.status(201)
+    await response.headers({"content-type": "application/octet-stream", "x-by": SERVICE})
+    await response.writer.write(pattern(int(request.path_params["size"])))
+    await response.writer.close_async()
+
+
+async def upload(request: Any, response: Any) -> dict[str, Any]:
+    return {"status_code": 200, "body": summary(await request.request_body.read_all())}
+
+
+async def events(request: Any, response: Any) -> None:
+    await response.headers({"content-type": "text/event-stream"})
+    for number in range(int(request.path_params["count"])):
+        await response.writer.write(f"data: {number}\n\n".encode())
+    await response.writer.close_async()
+
+
+ROUTES = (
+    (download, "GET", "download/:size"),
+    (upload, "POST", "upload"),
+    (events, "GET", "events/:count"),
+)
+
+
+class OwnStream(IStream[Any]):
+    """Keeps the items of a stream in this worker."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, dict[str, Any]] = {}
+
+    async def get(self, input: Any) -> Any:
+        return self._groups.get(input.group_id, {}).get(input.item_id)
+
+    async def set(self, input: Any) -> Any:
+        group = self._groups.setdefault(input.group_id, {})
+        old_value = group.get(input.item_id)
+        group[input.item_id] = {**input.data, "kept_by": SERVICE}
+        return StreamSetResult(old_value=old_value, new_value=group[input.item_id])
+
+    async def delete(self, input: Any) -> Any:
+        old_value = self._groups.get(input.group_id, {}).pop(input.item_id, None)
+        return StreamDeleteResult(old_value=old_value)
+
+    async def list(self, input: Any) -> Any:
+        return [*self._groups.get(input.group_id, {}).values()]
+
+    async def list_groups(self, input: Any) -> Any:
+        return [*self._groups]
+
+    async def update(self, input: Any) -> Any:
+        return None
+
+
+@function
+def own_stream(data: Any) -> None:
+    if RELEASE < (0, 21):
+        worker.create_stream(data["name"], OwnStream())
+    else:
+        create_stream(worker, data["name"], OwnStream())
+
+
 @function
 def get_item(data: Any) -> dict[str, Any]:
     return {
@@ -250,6 +354,11 @@ def main() -> None:
             "config": {"api_path": f"/{SERVICE}/items/:id", "http_method": "GET"},
         }
     )
+    for handler, method, path in ROUTES:
+        function_id = f"{SERVICE}::{handler.__name__}"
+        add_function(function_id, http(handler))
+        config = {"api_path": f"/{SERVICE}/{path}", "http_method": method}
+        worker.register_trigger({"type": "http", "function_id": function_id, "config": config})
     if hasattr(worker, "on_functions_available"):
         worker.on_functions_available(remember_available)
     invoke(f"{SERVICE}::echo", {}, timeout_ms=60_000)

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use iii_sdk::channel::{ChannelReader, ChannelWriter, StreamChannelRef};
 use iii_sdk::errors::Error;
+use iii_sdk::helpers::create_channel;
 use iii_sdk::protocol::{RegisterTriggerInput, TriggerRequest};
 use iii_sdk::runtime::{FunctionRef, WorkerMetadata};
 use iii_sdk::trigger::{Trigger, TriggerConfig, TriggerHandler};
@@ -54,6 +56,15 @@ impl TriggerHandler for BellProvider {
 
 fn text(data: &Value, key: &str) -> String {
     data[key].as_str().unwrap_or_default().to_string()
+}
+
+/// What the byte at each place of a body is, whoever writes it.
+fn pattern(size: usize) -> Vec<u8> {
+    (0..size).map(|place| (place % 251) as u8).collect()
+}
+
+fn channel_ref(value: &Value) -> Result<StreamChannelRef, Error> {
+    serde_json::from_value(value.clone()).map_err(|error| Error::Handler(error.to_string()))
 }
 
 async fn call(iii: &IIIClient, function_id: String, payload: Value) -> Result<Value, Error> {
@@ -222,6 +233,33 @@ fn register(iii: &IIIClient, memory: &Arc<Memory>, service: &String) -> Result<(
         let calls = rung.map(|bell| call(&iii, text(bell, "function_id"), data["payload"].clone()));
         let results: Result<Vec<_>, _> = join_all(calls).await.into_iter().collect();
         Ok(Value::Array(results?))
+    });
+    function!(iii, memory, service, "open_channel", |_data| {
+        let channel = create_channel(&iii, None).await?;
+        Ok(json!({ "writer": channel.writer_ref, "reader": channel.reader_ref }))
+    });
+    function!(iii, memory, service, "write_channel", |data| {
+        let writer = ChannelWriter::new(iii.address(), &channel_ref(&data["writer"])?);
+        writer.send_message(&text(&data, "message")).await?;
+        writer
+            .write(&pattern(data["size"].as_u64().unwrap_or(0) as usize))
+            .await?;
+        writer.close().await?;
+        Ok(Value::Null)
+    });
+    function!(iii, memory, service, "read_channel", |data| {
+        let reader = ChannelReader::new(iii.address(), &channel_ref(&data["reader"])?);
+        let messages = Arc::new(Mutex::new(Vec::new()));
+        let kept = messages.clone();
+        reader
+            .on_message(move |message: String| kept.lock().unwrap().push(message))
+            .await;
+        let bytes = reader.read_all().await?;
+        Ok(json!({
+            "messages": *messages.lock().unwrap(),
+            "size": bytes.len(),
+            "is_right": bytes == pattern(bytes.len()),
+        }))
     });
     function!(iii, memory, service, "get_item", |data| Ok(json!({
         "status_code": 200,
