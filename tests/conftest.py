@@ -65,3 +65,10 @@ def postgres_alias(postgres_url: str, django_db_blocker: DjangoDbBlocker) -> Ite
     options = environment.databases({"DATABASE_URL": postgres_url}, Path())["default"]
     with django_db_blocker.unblock(), database(options) as alias:
         yield alias
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def place(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The kind of a store, and the alias of its database; empty for memory."""
+    kind = str(request.param)
+    return kind, "" if kind == "memory" else request.getfixturevalue(f"{kind}_alias")

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar, cast, overload
 
@@ -81,7 +82,7 @@ class Table(Protocol[Key, Row]):
         """Forget everything learnt: somebody else has written, or a batch was rolled back."""
 
 
-class Operation(Deferred[T], Generic[Key, Row, T]):
+class Operation(Deferred[T], ABC, Generic[Key, Row, T]):
     """What one caller wants with one row; it is settled after the commit.
 
     Attributes:
@@ -100,6 +101,7 @@ class Operation(Deferred[T], Generic[Key, Row, T]):
         self.key = key
         self.size = size
 
+    @abstractmethod
     def apply(self, row: Row | None, now_ms: int) -> Row | None:
         """Return the row afterwards, None to delete it, the same object to leave it.
 
@@ -110,11 +112,10 @@ class Operation(Deferred[T], Generic[Key, Row, T]):
             row: None if there is none.
             now_ms: the present of the whole batch, in Unix milliseconds.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self) -> T:
         """Return the caller's answer; called on the event loop, after the commit."""
-        raise NotImplementedError
 
 
 class Job(Deferred[T]):

@@ -26,15 +26,6 @@ from kv.stores.memory import MemoryStore
 from kv.update_ops import parse_ops
 from streams.models import StreamItem
 
-STORES = ("memory", "sqlite", "postgres")
-
-
-@pytest.fixture(params=STORES)
-def place(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """The kind of a store, and the alias of its database; empty for memory."""
-    kind = str(request.param)
-    return kind, "" if kind == "memory" else request.getfixturevalue(f"{kind}_alias")
-
 
 @asynccontextmanager
 async def opened(

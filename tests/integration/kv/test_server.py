@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import FakeWorker, make_engine
-from tests.integration.kv.conftest import StoreWorker
+from tests.store_engine import StoreWorker
 
 AT: dict[str, Any] = {"index": "i", "key": "k"}
 

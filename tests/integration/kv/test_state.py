@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.kv.conftest import Setting, StoreWorker
+from tests.store_engine import Setting, StoreWorker
 
 AT: dict[str, Any] = {"scope": "s", "key": "k"}
 

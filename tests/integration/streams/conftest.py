@@ -12,13 +12,10 @@ import pytest_asyncio
 
 from engine.core.engine import Engine
 from engine.core.modules import AdapterChoice
-from engine.modules.worker.module import WorkerModule
-from kv.stores.database import Database
 from streams.adapters import StreamKvOptions, StreamKvStore
 from streams.desk import Desk
 from streams.module import StreamModule
-from tests.fakes import make_engine
-from tests.integration.kv.conftest import LIMIT_S, StoreWorker
+from tests.store_engine import LIMIT_S, Setting, StoreWorker, running_setting
 
 SCOPE: dict[str, Any] = {
     "path": "/",
@@ -97,21 +94,6 @@ class Client:
         return [envelope["event"] for envelope in await self.envelopes(count)]
 
 
-class Setting:
-    """A running engine and a worker of it."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.worker = StoreWorker(engine)
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-def place(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """The kind of the store, and the alias of its database; empty for memory."""
-    kind = str(request.param)
-    return kind, "" if kind == "memory" else request.getfixturevalue(f"{kind}_alias")
-
-
 @pytest.fixture
 def stream_options() -> dict[str, Any]:
     """More options of the stream module; tests replace it."""
@@ -121,20 +103,11 @@ def stream_options() -> dict[str, Any]:
 @pytest_asyncio.fixture
 async def setting(place: tuple[str, str], stream_options: dict[str, Any]) -> AsyncIterator[Setting]:
     """An engine with streams on one kind of store."""
-    kind, alias = place
-    options = StreamKvOptions(store_method="in_memory" if kind == "memory" else "file_based")
+    options = StreamKvOptions(store_method="in_memory" if place[0] == "memory" else "file_based")
     adapter = AdapterChoice(StreamKvStore, options)
-    engine = make_engine((WorkerModule, {}), (StreamModule, {"adapter": adapter, **stream_options}))
-    database = None
-    if kind != "memory":
-        database = Database.open(is_sqlite=kind == "sqlite", description=kind, alias=alias)
-        database.start()
-        engine.provide(database)
-    await engine.start()
-    yield Setting(engine)
-    await engine.stop(grace_s=0)
-    if database is not None:
-        await database.stop()
+    module = (StreamModule, {"adapter": adapter, **stream_options})
+    async with running_setting(place, module) as setting:
+        yield setting
 
 
 @pytest.fixture

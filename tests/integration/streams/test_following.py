@@ -13,8 +13,8 @@ import pytest
 
 from streams import history, outlet
 from streams.module import StreamModule
-from tests.integration.kv.conftest import StoreWorker
-from tests.integration.streams.conftest import Client, Setting
+from tests.integration.streams.conftest import Client
+from tests.store_engine import Setting, StoreWorker
 
 Connect: TypeAlias = Callable[..., Awaitable[Client]]
 

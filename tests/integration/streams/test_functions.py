@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.kv.conftest import StoreWorker
 from tests.integration.streams.conftest import Client
+from tests.store_engine import StoreWorker
 
 AT: dict[str, Any] = {"stream_name": "chat", "group_id": "g", "item_id": "m1"}
 

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import pytest
 
 from streams import doors
-from tests.integration.kv.conftest import StoreWorker
 from tests.integration.streams.conftest import Client
+from tests.store_engine import StoreWorker
 
 Connect: TypeAlias = Callable[..., Awaitable[Client]]
 

@@ -20,7 +20,7 @@ from tests.fakes import make_engine
 from tests.integration.engine.server.applications import eventually
 from tests.integration.engine.server.conftest import Serve
 from tests.integration.engine.server.wire import BINARY, TEXT, Peer
-from tests.integration.kv.conftest import StoreWorker
+from tests.store_engine import StoreWorker
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
