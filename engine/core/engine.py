@@ -61,9 +61,14 @@ class Engine:
 
     # --- for modules --------------------------------------------------------------------------
 
-    def provide(self, service: object) -> None:
-        """Offer the modules something of the process, such as its database, by its class."""
-        self._services[type(service)] = service
+    def provide(self, service: object, kind: type | None = None) -> None:
+        """Offer the modules something of the process, such as its database.
+
+        Args:
+            service: what they get.
+            kind: the class by which they ask for it; its own if not given.
+        """
+        self._services[kind or type(service)] = service
 
     def service(self, kind: type[Service]) -> Service:
         """Return what was provided under a class.

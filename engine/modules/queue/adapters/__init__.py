@@ -1,0 +1,1 @@
+"""Where messages wait: the contract, in memory, in the database."""
