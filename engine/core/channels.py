@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import Final, Literal, Protocol, TypeAlias, TypeGuard
 
 from engine.core.errors import ChannelLimitReached
@@ -278,24 +279,18 @@ class Channels:
         offers: what may be found, by id; whoever offers a request's channels puts it in and takes
             it out, which touches no end that was taken.
         new_id: returns an id, a UUID.
+        new_key: returns what nobody can guess: hex digits.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.new_id = InvocationIds().next
+        batches = iter(_new_keys, [])  # it never ends: there are always some
+        self.new_key: Callable[[], str] = chain.from_iterable(batches).__next__
         self._clock = clock
-        self._keys: list[str] = []
         self.offers: dict[str, Offer] = {}
         self._created: dict[str, CreatedChannel] = {}
         self._by_owner: dict[str, dict[str, CreatedChannel]] = {}
         self._timer: asyncio.TimerHandle | None = None
-
-    def new_key(self) -> str:
-        """Return what nobody can guess: hex digits; the system is asked for many keys at once."""
-        if not self._keys:
-            digits = secrets.token_hex(_KEY_BYTES * _KEYS_AT_ONCE)
-            size = 2 * _KEY_BYTES
-            self._keys = [digits[at : at + size] for at in range(0, len(digits), size)]
-        return self._keys.pop()
 
     def create(self, owner_id: str, messages: int = DEFAULT_MESSAGES) -> CreatedChannel:
         """Make a channel.
@@ -376,6 +371,11 @@ class Channels:
         del owned[channel_id]
         if not owned:
             del self._by_owner[created.owner_id]
+
+
+def _new_keys() -> list[str]:
+    """Return some keys: the system is asked for the bits of many at once."""
+    return secrets.token_bytes(_KEY_BYTES * _KEYS_AT_ONCE).hex("-", _KEY_BYTES).split("-")
 
 
 def is_direction(text: str) -> TypeGuard[Direction]:

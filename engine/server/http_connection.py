@@ -2,8 +2,8 @@
 
 uvicorn parses, keeps the order of pipelined requests, streams bodies and speaks ASGI. What is
 added: an `Exchange`, by which an application answers in one call and one write, without a task;
-a timer for a request head that does not end; and one timer for idle connections where uvicorn
-makes one for each response.
+a short way past the parser for a head that its client repeats; a timer for a request head that
+does not end; and one timer for idle connections where uvicorn makes one for each response.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote
 
 import httptools
@@ -23,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from engine.core.listeners import EXCHANGE, TAKEN
+from engine.server.known_heads import KnownHead, KnownHeads, RequestHeaders, head_of
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
@@ -45,6 +46,11 @@ _TIMEOUT_RESPONSE: Final = (
 )
 _CLOSE: Final = (b"connection", b"close")
 
+HEADS_TO_COMPARE: Final = 32
+"""So many requests of a connection are parsed before it counts as one that repeats no head."""
+
+_KNOWN_HEADS: Final = KnownHeads()
+
 
 class _NoEvent:
     """Stands for the event of a request whose application waits for nothing."""
@@ -65,23 +71,47 @@ class HttpExchange(RequestResponseCycle):
     access_log = False
     body: Any = b""
     chunked_encoding = None
+    default_headers: list[tuple[bytes, bytes]] = []  # noqa: RUF012 - none, and nobody adds any
     disconnected = False
     expected_content_length = 0
+    logger = logging.getLogger("uvicorn.error")
     message_event: Any = _NO_EVENT
     more_body = True
     response_complete = False
     response_started = False
+    waiting_for_100_continue = False
     _is_ended_by_closing = False
 
-    def __init__(self, connection: HttpConnection, scope: Any, keep_alive: bool) -> None:
-        self.scope: Any = scope
+    def __init__(
+        self,
+        connection: HttpConnection,
+        method: bytes,
+        raw_path: bytes,
+        query: bytes,
+        version: str,
+        headers: RequestHeaders,
+        keep_alive: bool,
+    ) -> None:
+        path = raw_path.decode("ascii")
+        self.scope: Any = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "method": method.decode("ascii"),
+            "scheme": "http",
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": headers,
+            "client": connection.client,
+            "server": connection.server,
+            "extensions": {EXCHANGE: self},
+        }
         self.transport = connection.transport
         self.flow = connection.flow
-        self.logger = connection.logger
-        self.default_headers = connection.server_state.default_headers
         self.on_response = connection.on_response_complete
         self.keep_alive = keep_alive
-        self.waiting_for_100_continue = connection.expect_100_continue
 
     @property
     def is_open(self) -> bool:
@@ -105,16 +135,23 @@ class HttpExchange(RequestResponseCycle):
         return None if self.more_body else bytes(self.body)
 
     def respond(
-        self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+        self,
+        status: int,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: bytes,
+        more_headers: bytes = b"",
     ) -> Awaitable[None] | None:
         """Send a response in one write, see `Exchange.respond`."""
         transport = self.transport
         if self.disconnected or self.response_started or transport.is_closing():
             return None
         if self.flow.write_paused:
-            return asyncio.ensure_future(self._respond_when_writable(status, headers, body))
+            return asyncio.ensure_future(
+                self._respond_when_writable(status, headers, body, more_headers)
+            )
         self.response_started = self.response_complete = True
-        self._expect_no_held_back_body()
+        if self.waiting_for_100_continue:
+            self._expect_no_held_back_body()
         pieces = [STATUS_LINE[status]]
         for name, value in headers:
             pieces += (name, b": ", value, b"\r\n")
@@ -122,14 +159,15 @@ class HttpExchange(RequestResponseCycle):
             self.keep_alive = False
         elif not self.keep_alive:
             pieces.append(b"connection: close\r\n")
-        pieces.append(b"\r\n")
+        pieces += (more_headers, b"\r\n")
         if len(body) <= JOINED_UP_TO:
             pieces.append(body)
             transport.write(b"".join(pieces))
         else:
             transport.write(b"".join(pieces))
             transport.write(body)
-        self.message_event.set()
+        if self.message_event is not _NO_EVENT:
+            self.message_event.set()
         del self.scope["extensions"]  # a cycle through us, which only the collector would find
         if not self.keep_alive:
             transport.close()
@@ -159,10 +197,14 @@ class HttpExchange(RequestResponseCycle):
             self.keep_alive = False
 
     async def _respond_when_writable(
-        self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+        self,
+        status: int,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: bytes,
+        more_headers: bytes,
     ) -> None:
         await self.flow.drain()
-        waiting = self.respond(status, headers, body)
+        waiting = self.respond(status, headers, body, more_headers)
         if waiting is not None:
             await waiting
 
@@ -174,6 +216,32 @@ class HttpConnection(HttpToolsProtocol):
         head_timeout_s: how long a client may take for a request head, from the connection on or,
             on a connection that is kept, from the head's first byte on.
     """
+
+    # Beyond 30 attributes Python gives up the quick and compact form of an object's dict: what
+    # each request touches stands in slots, uvicorn's own attributes included.
+    __slots__ = (
+        "_head_timeout_s",
+        "_head_timer",
+        "_heads_begun",
+        "_heads_to_compare",
+        "_idle_since",
+        "_is_between_requests",
+        "_is_head_open",
+        "_is_parsing",
+        "_known",
+        "_last_head",
+        "_next",
+        "_running",
+        "cycle",
+        "expect_100_continue",
+        "flow",
+        "headers",
+        "parser",
+        "pipeline",
+        "timeout_keep_alive_task",
+        "transport",
+        "url",
+    )
 
     cycle: Any
     """The newest `HttpExchange`, None before the first request."""
@@ -192,6 +260,11 @@ class HttpConnection(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._is_head_open = True
         self._is_parsing = False
+        self._is_between_requests = True
+        self._heads_begun = 0
+        self._heads_to_compare = HEADS_TO_COMPARE
+        self._last_head = b""
+        self._known: KnownHead | None = None
         self._next: tuple[HttpExchange, Any] | None = None
         self._running: HttpExchange | None = None
         self._idle_since = 0.0
@@ -216,6 +289,16 @@ class HttpConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, start the request that is complete in its head, watch one that is not."""
+        known = self._known
+        begins_request = self._is_between_requests
+        if (
+            known is not None
+            and begins_request
+            and data.endswith(known.text)
+            and self._begin_known(data, known)
+        ):
+            return
+        self._heads_begun = 0
         self._is_parsing = True
         try:
             self.parser.feed_data(data)
@@ -228,6 +311,8 @@ class HttpConnection(HttpToolsProtocol):
                 return
         finally:
             self._is_parsing = False
+        if begins_request and self._heads_to_compare and self._is_between_requests:
+            self._compare_head(data)
         if self._next is not None:
             self._start_next()
         if self._is_head_open:
@@ -236,9 +321,32 @@ class HttpConnection(HttpToolsProtocol):
         elif self._head_timer is not None:
             self._stop_head_timer()
 
+    def _begin_known(self, data: bytes, known: KnownHead) -> bool:
+        """Start a request of which only the target may be new; False: it has to be parsed."""
+        start = known.start_of(data)
+        former = self.cycle
+        if start is None or not (former is None or former.response_complete):
+            return False
+        method, path, query = start
+        exchange = HttpExchange(self, method, path, query, "1.1", known.headers, True)
+        exchange.more_body = False
+        self.cycle = exchange
+        self._run(exchange, self.app)
+        return True
+
+    def _compare_head(self, data: bytes) -> None:
+        """Look whether `data`, if it is a single request, has the same head as the last one."""
+        self._heads_to_compare -= 1
+        text = head_of(data) if self._heads_begun == 1 else b""
+        if text and text == self._last_head:
+            self._known = _KNOWN_HEADS.share(data, text, self.headers)
+        self._last_head = text if self._heads_to_compare else b""
+
     def on_message_begin(self) -> None:
         """Note that a head has begun."""
         self._is_head_open = True
+        self._is_between_requests = False
+        self._heads_begun += 1
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -249,27 +357,15 @@ class HttpConnection(HttpToolsProtocol):
         parser = self.parser
         version = parser.get_http_version()
         raw_path, query = _split(self.url)
-        path = raw_path.decode("ascii")
-        scope: Any = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": version,
-            "method": parser.get_method().decode("ascii"),
-            "scheme": "http",
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "root_path": "",
-            "headers": self.headers,
-            "client": self.client,
-            "server": self.server,
-        }
+        method = parser.get_method()
         if parser.should_upgrade() and self._should_upgrade():
-            self.scope = scope
+            self.scope = cast("Any", {"method": method.decode("ascii"), "headers": self.headers})
             return
+        keep_alive = version != "1.0" and parser.should_keep_alive()
         former = self.cycle
-        exchange = HttpExchange(self, scope, version != "1.0" and parser.should_keep_alive())
-        scope["extensions"] = {EXCHANGE: exchange}
+        exchange = HttpExchange(self, method, raw_path, query, version, self.headers, keep_alive)
+        if self.expect_100_continue:
+            exchange.waiting_for_100_continue = True
         self.cycle = exchange
         if former is None or former.response_complete:
             self._start_asgi_task(exchange, self.app)
@@ -283,6 +379,7 @@ class HttpConnection(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete:
             cycle.more_body = False
             cycle.message_event.set()
+        self._is_between_requests = cycle is not None and cycle.keep_alive
 
     # What is answered.
 
@@ -296,8 +393,10 @@ class HttpConnection(HttpToolsProtocol):
         if self._next is None:
             return
         (exchange, app), self._next = self._next, None
-        if exchange.disconnected:
-            return
+        if not exchange.disconnected:
+            self._run(exchange, app)
+
+    def _run(self, exchange: HttpExchange, app: Any) -> None:
         self._running = exchange
         try:
             running = app(exchange.scope, exchange.receive, exchange.send)

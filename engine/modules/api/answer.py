@@ -50,7 +50,7 @@ _decode = msgspec.json.Decoder(_Answer).decode
 
 
 def interpret(
-    result: bytes | None, *, status: int = 200, missing_body: bytes = EMPTY_OBJECT
+    result: bytes | msgspec.Raw | None, *, status: int = 200, missing_body: bytes = EMPTY_OBJECT
 ) -> Response:
     """Make an answer of what a function returned.
 
@@ -69,9 +69,8 @@ def interpret(
         answer = _Answer()
     status = _STATUSES.get(bytes(answer.status_code)) or _unusual_status(answer, status)
     body = bytes(answer.body) or missing_body
-    own = bytes(answer.headers)
     headers: Headers
-    if own in _ABSENT:
+    if answer.headers is _MISSING or (own := bytes(answer.headers)) == NULL:
         headers, content_type = [], ""
     else:
         headers, content_type = read_headers(own)

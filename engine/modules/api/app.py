@@ -10,18 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from functools import partial
 from typing import Final
 
 from engine.core.listeners import EXCHANGE, TAKEN, Exchange, Receive, Scope, Send
 from engine.core.protocol import encode
 from engine.core.triggers import Trigger
 from engine.modules.api.config import RestApiConfig
-from engine.modules.api.cors import Cors, is_preflight, joined
+from engine.modules.api.cors import CROSS_ORIGIN, Cors, is_preflight, joined
 from engine.modules.api.errors import (
     CallFailed,
     ClientGone,
-    Headers,
     Response,
     json_response,
     method_not_allowed,
@@ -57,15 +55,15 @@ class HttpApplication:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
         exchange: Exchange | None = scope.get("extensions", _NO_EXTENSIONS).get(EXCHANGE)
-        request = Request(scope, receive, exchange)
+        request = Request(scope, receive, send, exchange)
         if exchange is not None:
             try:
-                if self._begin(request, exchange, send):
+                if self._begin(request):
                     return TAKEN
             except Exception as error:
-                self._finish(request, exchange, send, error)
+                self._finish(request, error)
                 return TAKEN
-        return self._serve(request, send)
+        return self._serve(request)
 
     def close(self) -> None:
         """Release what the application holds of the event loop; answers that stream are cut."""
@@ -73,7 +71,7 @@ class HttpApplication:
         for download in list(self._downloads):
             download.abandon()
 
-    def _begin(self, request: Request, exchange: Exchange, send: Send) -> bool:
+    def _begin(self, request: Request) -> bool:
         """Call the handler at once, if the request needs nothing else; False: it does."""
         found = self._routes.find(request.path.removeprefix("/"))
         if found is None or request.method == "OPTIONS":
@@ -81,29 +79,42 @@ class HttpApplication:
         leaf, values = found
         route = leaf.serving.get(request.method)
         return isinstance(route, FunctionRoute) and self._pipeline.begin(
-            request, route, values, partial(self._finish, request, exchange, send)
+            request, route, values, self._finish
         )
 
-    def _finish(self, request: Request, exchange: Exchange, send: Send, outcome: Outcome) -> None:
+    def _finish(self, request: Request, outcome: Outcome) -> None:
+        """Send what became of a request that `_begin` has begun."""
         if isinstance(outcome, Download):
-            task = asyncio.get_running_loop().create_task(self._stream(request, send, outcome))
+            task = asyncio.get_running_loop().create_task(self._stream(request, outcome))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
         if isinstance(outcome, ClientGone):
             return
         response = response_to(outcome) if isinstance(outcome, Exception) else outcome
-        headers, body = self._content(request, response)
-        exchange.respond(response.status, headers, body)
+        self._send_at_once(request, response)
 
-    async def _stream(self, request: Request, send: Send, download: Download) -> None:
+    def _send_at_once(self, request: Request, response: Response) -> Awaitable[None] | None:
+        """Send a response through the exchange of its request, see `Exchange.respond`."""
+        exchange = request.exchange
+        assert exchange is not None
+        status, headers, body = response
+        if request.method == "HEAD":
+            body = b""
+        origin = request.fields.get("origin")
+        for name, _ in headers:
+            if name.startswith(CROSS_ORIGIN):
+                return exchange.respond(status, joined(headers, self._cors.headers(origin)), body)
+        return exchange.respond(status, headers, body, self._cors.lines(origin))
+
+    async def _stream(self, request: Request, download: Download) -> None:
         """Send an answer that comes through a channel; one that breaks off ends its connection."""
         exchange = request.exchange
         headers = joined(download.headers, self._cors.headers(request.fields.get("origin")))
         is_complete = False
         self._downloads.add(download)
         try:
-            await download.send(send, exchange, headers, self._heartbeat_s)
+            await download.send(request.send, exchange, headers, self._heartbeat_s)
             is_complete = True
         except (ClientGone, OSError):
             logger.debug("client left in the middle of its answer")
@@ -117,8 +128,7 @@ class HttpApplication:
             if exchange is not None and not is_complete:
                 exchange.abort()
 
-    async def _serve(self, request: Request, send: Send) -> None:
-        exchange = request.exchange
+    async def _serve(self, request: Request) -> None:
         try:
             response = await self._respond(request)
         except ClientGone:
@@ -126,27 +136,22 @@ class HttpApplication:
         except Exception as error:
             response = response_to(error)
         if isinstance(response, Download):
-            await self._stream(request, send, response)
+            await self._stream(request, response)
             return
-        headers, body = self._content(request, response)
-        if exchange is not None:
-            waiting = exchange.respond(response.status, headers, body)
+        if request.exchange is not None:
+            waiting = self._send_at_once(request, response)
             if waiting is not None:
                 await waiting
             return
+        headers = joined(response.headers, self._cors.headers(request.fields.get("origin")))
+        body = b"" if request.method == "HEAD" else response.body
         try:
-            await send(
+            await request.send(
                 {"type": "http.response.start", "status": response.status, "headers": headers}
             )
-            await send({"type": "http.response.body", "body": body})
+            await request.send({"type": "http.response.body", "body": body})
         except OSError:
             logger.debug("client left before its answer")
-
-    def _content(self, request: Request, response: Response) -> tuple[Headers, bytes]:
-        """Return all headers of a response, and its body."""
-        cors = self._cors.headers(request.fields.get("origin"))
-        body = b"" if request.method == "HEAD" else response.body
-        return joined(response.headers, cors), body
 
     async def _respond(self, request: Request) -> Response | Download:
         found = self._routes.find(request.path.removeprefix("/"))

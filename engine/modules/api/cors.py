@@ -7,6 +7,9 @@ from typing import Final
 from engine.modules.api.config import CorsConfig
 from engine.modules.api.errors import Headers
 
+CROSS_ORIGIN: Final = b"access-control-"
+"""How the names of all cross-origin headers begin."""
+
 ALLOW_ORIGIN: Final = b"access-control-allow-origin"
 
 _VARY: Final = (
@@ -40,6 +43,10 @@ class Cors:
                 }
             if config.allowed_methods and "*" not in config.allowed_methods:
                 methods = ",".join(method.upper() for method in config.allowed_methods)
+        self._lines_by_origin = {
+            origin: _lines(headers) for origin, headers in self._by_origin.items()
+        }
+        self._other_lines = _lines(self._others)
         self._preflight: Headers = [
             (b"access-control-allow-methods", methods.encode()),
             _ALLOW_HEADERS,
@@ -48,6 +55,10 @@ class Cors:
     def headers(self, origin: str | None) -> Headers:
         """Return the headers of any answer to a page of this origin; not to be changed."""
         return self._by_origin.get(origin, self._others)
+
+    def lines(self, origin: str | None) -> bytes:
+        """Return the same headers as they go on the wire."""
+        return self._lines_by_origin.get(origin, self._other_lines)
 
     def preflight(self) -> Headers:
         """Return what an answer to OPTIONS carries beside them; not to be changed."""
@@ -62,9 +73,13 @@ def is_preflight(fields: dict[str, str]) -> bool:
 def joined(own: Headers, cors: Headers) -> Headers:
     """Put the engine's cross-origin headers in place of those that a function set itself."""
     for name, _ in own:
-        if name.startswith(b"access-control-"):
+        if name.startswith(CROSS_ORIGIN):
             break
     else:
         return own + cors
     names = {name for name, _ in cors}
     return [each for each in own if each[0] not in names or each[0] == b"vary"] + cors
+
+
+def _lines(headers: Headers) -> bytes:
+    return b"".join(b"%b: %b\r\n" % header for header in headers)

@@ -33,7 +33,8 @@ logger = logging.getLogger(__name__)
 Outcome: TypeAlias = Response | Download | Exception
 """What a handler's call came to: an answer, one that begins now, CallFailed or HttpError."""
 
-Finish: TypeAlias = Callable[[Outcome], None]
+Finish: TypeAlias = Callable[[Request, Outcome], None]
+"""Takes the outcome of a request, once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Terms:
     stream_limit: int | None
 
 
-class HandlerCall:
+class HandlerCall(msgspec.Struct, eq=False):
     """The call of a request's handler, and what its refs `request_body` and `response` stand for.
 
     Both have one id and key, told apart by their direction; their channels are made when somebody
@@ -67,35 +68,28 @@ class HandlerCall:
         body: of the request; None if it streams.
         status: of the answer where the handler names none.
         finish: takes the outcome, once.
+        id: of the channels; `key` of them.
     """
 
-    # What is the same for every new call stands in the class: one is made for each request.
-    _is_answered = False
-    _has_returned = False
-    _has_failed = False
-    _is_writer_lost = False
+    # A struct because it is made for every request.
+    _terms: Terms
+    _request: Request
+    _function_id: str
+    _body: bytes | None
+    _status: int
+    _finish: Finish
+    id: str
+    key: str
+    _is_answered: bool = False
+    _has_returned: bool = False
+    _has_failed: bool = False
+    _is_writer_lost: bool = False
     _intake: Intake | None = None
     _download: Download | None = None
 
-    def __init__(
-        self,
-        terms: Terms,
-        request: Request,
-        function_id: str,
-        body: bytes | None,
-        status: int,
-        finish: Finish,
-    ) -> None:
-        self._terms = terms
-        self._request = request
-        self._function_id = function_id
-        self._body = body
-        self._status = status
-        self._finish = finish
-        channels = terms.channels
-        self.id = channel_id = channels.new_id()
-        self.key = channels.new_key()
-        channels.offers[channel_id] = self
+    def __post_init__(self) -> None:
+        terms = self._terms
+        terms.channels.offers[self.id] = self
         terms.deadlines.watch(self)
 
     def channel_members(self) -> bytes:
@@ -118,14 +112,13 @@ class HandlerCall:
 
     def reply(self, kind: bytes, value: bytes | msgspec.Raw) -> None:
         """Take what the handler returned, unless the answer has begun."""
-        text = bytes(value)
-        if self._is_answered or (kind is RESULT and (not text or text == NULL)):
+        if self._is_answered or (kind is RESULT and _is_nothing(value)):
             self._has_returned = True
             self._has_failed = kind is not RESULT
             if self._is_writer_lost:
                 self._settle()
         else:
-            self._answer(self._outcome(kind, text))
+            self._answer(self._outcome(kind, value))
 
     def cancel(self) -> None:
         """End the call because its time is over."""
@@ -183,11 +176,11 @@ class HandlerCall:
 
     # The end.
 
-    def _outcome(self, kind: bytes, value: bytes) -> Outcome:
+    def _outcome(self, kind: bytes, value: bytes | msgspec.Raw) -> Outcome:
         try:
             if kind is RESULT:
                 return interpret(value, status=self._status)
-            return CallFailed(self._function_id, invocation_failed(value))
+            return CallFailed(self._function_id, invocation_failed(bytes(value)))
         except BadStatusCode as error:
             return CallFailed(self._function_id, error)
         except Exception as error:  # whoever called us is the reader of a worker's connection
@@ -217,7 +210,7 @@ class HandlerCall:
         elif outcome is not self._download:
             self._close()
         try:
-            self._finish(outcome)
+            self._finish(self._request, outcome)
         except Exception:
             logger.exception(
                 "HTTP answer could not be sent", extra={"function_id": self._function_id}
@@ -232,6 +225,11 @@ class HandlerCall:
             intake.close()
             if download is not None:
                 download.abandon()
+
+
+def _is_nothing(value: bytes | msgspec.Raw) -> bool:
+    """Tell whether a handler returned no value, or `null`; a large one is not copied for it."""
+    return len(value) <= len(NULL) and bytes(value) in (b"", NULL)
 
 
 def too_late(function_id: str, limit_s: float, error_code: str) -> HttpError:

@@ -195,7 +195,17 @@ class Pipeline:
         """Call the handler, in a slot that has been taken."""
         trigger = route.trigger
         raw, text = body
-        call = HandlerCall(self._terms, request, trigger.function_id, raw, status, finish)
+        terms, channels = self._terms, self._terms.channels
+        call = HandlerCall(
+            terms,
+            request,
+            trigger.function_id,
+            raw,
+            status,
+            finish,
+            channels.new_id(),
+            channels.new_key(),
+        )
         payload = request.payload(
             route.pattern.names, values, route.described, text, call.channel_members()
         )
@@ -294,7 +304,7 @@ def _wants_body(content_type: str, route: FunctionRoute) -> bool:
     return bodies.is_json(content_type) or (route.parses_body and bodies.is_readable(content_type))
 
 
-def _settle(done: asyncio.Future[Response | Download], outcome: Outcome) -> None:
+def _settle(done: asyncio.Future[Response | Download], request: Request, outcome: Outcome) -> None:
     if done.done():
         return
     if isinstance(outcome, Exception):

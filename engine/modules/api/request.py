@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from engine.core.listeners import Exchange, Message, Receive, Scope
+from engine.core.listeners import Exchange, Message, Receive, Scope, Send
 from engine.core.protocol import encode
 from engine.modules.api.body import parse_form
 from engine.modules.api.routes import METHODS
@@ -16,9 +16,19 @@ EMPTY_OBJECT: Final = b"{}"
 _METHOD_TEXTS: Final = {method: encode(method) for method in METHODS}
 
 
+_MAX_KNOWN: Final = 256
+"""Sets of headers of which it is known what they are as fields and as JSON."""
+
+_known_fields: dict[Any, tuple[dict[str, str], bytes]] = {}
+
+
 async def nothing() -> Message:
     """Receive for a client of whom nothing comes: it has left."""
     return {"type": "http.disconnect"}
+
+
+async def nowhere(_: Message) -> None:
+    """Send to a client that has left."""
 
 
 class Request:
@@ -27,29 +37,48 @@ class Request:
     Attributes:
         method: as sent, upper case.
         path: percent-encoded, with its leading slash, without the query.
-        fields: the headers, names in lower case; the last of equal names.
+        fields: the headers, names in lower case; the last of equal names. Not to be changed.
+        has_body: whether a body follows.
         receive: the server's.
+        send: the server's.
         exchange: the server's, if it offers one.
     """
 
-    __slots__ = ("_query_string", "exchange", "fields", "method", "path", "receive")
+    __slots__ = (
+        "_fields_text",
+        "_query_string",
+        "exchange",
+        "fields",
+        "has_body",
+        "method",
+        "path",
+        "receive",
+        "send",
+    )
 
     def __init__(
-        self, scope: Scope, receive: Receive = nothing, exchange: Exchange | None = None
+        self,
+        scope: Scope,
+        receive: Receive = nothing,
+        send: Send = nowhere,
+        exchange: Exchange | None = None,
     ) -> None:
         self.receive = receive
+        self.send = send
         self.exchange = exchange
         self.method: str = scope["method"]
         raw: bytes | None = scope.get("raw_path")
         self.path = quote(scope["path"]) if raw is None else raw.decode("utf-8", "replace")
         self._query_string: bytes = scope["query_string"]
-        self.fields = read_fields(scope["headers"])
-
-    @property
-    def has_body(self) -> bool:
-        """Whether a body follows."""
+        headers = scope["headers"]
+        if type(headers) is tuple:  # servers make one where they expect the same headers again
+            known = _known_fields.get(headers) or _learn_fields(headers)
+            self.fields, self._fields_text = known
+        else:
+            self.fields = read_fields(headers)
+            self._fields_text = b""
         fields = self.fields
-        return fields.get("content-length", "0") != "0" or "transfer-encoding" in fields
+        self.has_body = fields.get("content-length", "0") != "0" or "transfer-encoding" in fields
 
     @property
     def announced_length(self) -> int:
@@ -89,7 +118,7 @@ class Request:
                 b',"query_params":',
                 read_query(query) if query else EMPTY_OBJECT,
                 b',"headers":',
-                encode(self.fields),
+                self._fields_text or encode(self.fields),
                 described,
                 b',"method":',
                 _METHOD_TEXTS.get(self.method) or encode(self.method),
@@ -130,6 +159,14 @@ def read_fields(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
             name.decode("latin-1"): value.decode() if value.isascii() else ""
             for name, value in headers
         }
+
+
+def _learn_fields(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[dict[str, str], bytes]:
+    if len(_known_fields) >= _MAX_KNOWN:
+        _known_fields.clear()
+    fields = read_fields(headers)
+    _known_fields[headers] = known = fields, encode(fields)
+    return known
 
 
 def read_query(query_string: bytes) -> bytes:

@@ -365,3 +365,148 @@ async def test_targets_are_parted_as_uvicorn_does(
     await peer.read_answer()
     scope = scopes[0]
     assert (scope["path"], scope["raw_path"], scope["query_string"]) == (path, raw_path, query)
+
+
+class Witness:
+    """Answers with the path, and keeps the scopes as the client's doing made them."""
+
+    def __init__(self) -> None:
+        self.scopes: list[Scope] = []
+        self.bodies: list[bytes | None] = []
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        exchange: Exchange = scope["extensions"][EXCHANGE]
+        del scope["client"]
+        self.scopes.append(scope)
+        self.bodies.append(exchange.whole_body())
+        more = () if scope["method"] != "HEAD" else ((b"x-head", b"1"),)
+        respond(exchange, scope["path"].encode() if not more else b"", *more)
+        return TAKEN
+
+
+def heads(witness: Witness) -> list[Scope]:
+    return [{**scope, "headers": list(scope["headers"])} for scope in witness.scopes]
+
+
+LINES = ("User-Agent: test", "Cookie: a=1; b=2")
+
+
+async def test_a_head_that_a_client_repeats_is_the_same_object_from_the_third_time_on(
+    serve: Serve, name: str
+) -> None:
+    witness = Witness()
+    peer = await dial(await serve(witness, name))
+    for _ in range(4):
+        peer.write(get("/a", *LINES))
+        assert (await peer.read_answer()).body == b"/a"
+
+    first, second, third, fourth = (scope["headers"] for scope in witness.scopes)
+
+    assert third is fourth
+    assert list(first) == list(second) == list(third)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+@pytest.mark.parametrize(
+    "target",
+    ["/", "/?", "/a%20b/c?x=1&y", "//double?a?b", "/a#b?c", "http://a:1/p?q=1", "/%zz;=@'\"<>|"],
+)
+async def test_a_request_means_the_same_whether_its_head_is_known_or_not(
+    serve: Serve, name: str, method: str, target: str
+) -> None:
+    witness = Witness()
+    running = await serve(witness, name)
+    request = get(target, *LINES).replace(b"GET", method.encode(), 1)
+    fresh = await dial(running)
+    fresh.write(request)
+    await fresh.read_answer()
+    peer = await dial(running)
+    for _ in range(3):
+        peer.write(get("/other", *LINES))
+        await peer.read_answer()
+
+    peer.write(request)
+    await peer.read_answer()
+
+    scopes = heads(witness)
+    assert scopes[-1] == scopes[0]
+    assert witness.bodies[-1] == witness.bodies[0] == b""
+
+
+async def test_requests_with_a_known_head_may_come_together_and_in_pieces(
+    serve: Serve, name: str
+) -> None:
+    peer = await dial(await serve(Application(echo), name))
+    for _ in range(3):
+        peer.write(get("/first"))
+        await peer.read_answer()
+
+    peer.write(get("/1") + get("/2") + get("/3"))
+    for number in range(1, 4):
+        assert (await peer.read_answer()).body == b"/%d" % number
+
+    request = get("/pieces")
+    for at in (1, 5, 12, len(request) - 1):
+        peer.write(request[:at])
+        await peer.writer.drain()
+        await asyncio.sleep(0)
+        peer.write(request[at:])
+        assert (await peer.read_answer()).body == b"/pieces"
+
+
+async def test_a_request_with_a_known_head_waits_for_its_turn(serve: Serve, name: str) -> None:
+    application = Application()
+    peer = await dial(await serve(application, name))
+    for number in range(3):
+        peer.write(get("/first"))
+        respond(await application.exchange(number), b"")
+        await peer.read_answer()
+
+    peer.write(get("/a"))
+    one = await application.exchange(3)
+    peer.write(get("/b"))
+    respond(one, b"1")
+    assert (await peer.read_answer()).body == b"1"
+    respond(await application.exchange(4), b"2")
+    assert (await peer.read_answer()).body == b"2"
+    assert application.paths[3:] == ["/a", "/b"]
+
+
+async def test_a_body_that_looks_like_a_known_request_is_a_body(serve: Serve, name: str) -> None:
+    witness = Witness()
+    peer = await dial(await serve(witness, name))
+    for _ in range(3):
+        peer.write(get("/first"))
+        await peer.read_answer()
+    body = get("/hidden")
+    peer.write(b"POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body))
+    await eventually(lambda: len(witness.scopes) == 4, "the head of the request has come")
+    peer.write(body)
+    peer.write(get("/last"))
+
+    assert (await peer.read_answer()).body == b"/post"
+    assert (await peer.read_answer()).body == b"/last"
+    assert [scope["path"] for scope in witness.scopes[3:]] == ["/post", "/last"]
+
+
+async def test_a_connection_that_repeats_nothing_is_served_all_the_same(
+    serve: Serve, name: str
+) -> None:
+    peer = await dial(await serve(Application(echo), name))
+    for number in range(http_connection.HEADS_TO_COMPARE + 3):
+        peer.write(get(f"/{number}", f"X-Number: {number}"))
+        assert (await peer.read_answer()).body == b"/%d" % number
+
+
+async def test_the_headers_in_common_come_behind_the_others(serve: Serve, name: str) -> None:
+    def answer(_: str, exchange: Exchange) -> None:
+        headers = [TEXT, (b"content-length", b"2")]
+        exchange.respond(200, headers, b"ok", b"vary: origin\r\nx-all: 1\r\n")
+
+    peer = await dial(await serve(Application(answer), name))
+    peer.write(get("/"))
+
+    answered = await peer.read_answer()
+
+    assert answered.body == b"ok"
+    assert list(answered.headers) == ["content-type", "content-length", "vary", "x-all"]

@@ -65,8 +65,16 @@ class FakeExchange:
     def abort(self) -> None:
         raise AssertionError("these answers do not stream")
 
-    def respond(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
-        self.response.set_result(Answer(status, decoded(headers), body))
+    def respond(
+        self,
+        status: int,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: bytes,
+        more_headers: bytes = b"",
+    ) -> None:
+        lines = more_headers.decode().splitlines()
+        more = tuple((name, text) for name, _, text in (line.partition(": ") for line in lines))
+        self.response.set_result(Answer(status, decoded(headers) + more, body))
 
 
 def decoded(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:

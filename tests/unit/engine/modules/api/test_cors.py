@@ -37,6 +37,20 @@ def test_other_origins_get_no_permission(origin: str | None) -> None:
     assert Cors(CorsConfig(allowed_origins=("http://a",))).headers(origin) == [VARY]
 
 
+@pytest.mark.parametrize("origin", [None, "http://a", "http://other"])
+@pytest.mark.parametrize(
+    "config", [None, CorsConfig(), CorsConfig(allowed_origins=("http://a", "http://b"))]
+)
+def test_the_lines_say_the_same_as_the_headers(
+    config: CorsConfig | None, origin: str | None
+) -> None:
+    cors = Cors(config)
+
+    lines = [b"%b: %b\r\n" % header for header in cors.headers(origin)]
+
+    assert cors.lines(origin) == b"".join(lines)
+
+
 @pytest.mark.parametrize(
     ("methods", "header"),
     [((), b"*"), (("*", "GET"), b"*"), (("get", "POST"), b"GET,POST")],
