@@ -11,8 +11,10 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 from channels.consumer import AsyncConsumer
+from django.conf import settings
 
 from engine.apps import get_engine
+from engine.background.token import TOKEN_HEADER, is_internal_token
 from engine.core.channels import LOST, Channel, Direction, is_direction
 from engine.core.listeners import Receive, Scope, Send
 from engine.core.session import WorkerSession
@@ -34,6 +36,9 @@ POLICY_VIOLATION: Final = 1008
 STREAM_LIMITS: Final = OutboxLimits(messages=HANDED_OVER, size=HANDED_OVER_BYTES, stall_s=600.0)
 """Little waits for a stream client that does not read, so it has time: it is told what it lost."""
 
+INTERNAL_HEADER: Final = TOKEN_HEADER.encode()
+WRONG_TOKEN: Final = "the internal token is wrong: this process has another SECRET_KEY"
+
 NO_CHANNEL: Final = Refusal(404, "Channel not found")
 
 
@@ -43,7 +48,15 @@ class WorkerConsumer(AsyncConsumer):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
         """Serve the connection from the greeting to the cleanup, which happens exactly once."""
         socket = open_socket(scope, receive, send)
-        session = WorkerSession(get_engine(), socket, client_address(scope))
+        token = internal_token_of(scope)
+        if token is not None and not is_internal_token(token, settings.SECRET_KEY):
+            await socket.accept()
+            socket.close(POLICY_VIOLATION, WRONG_TOKEN)
+            await socket.serve(Ignored())
+            return
+        session = WorkerSession(
+            get_engine(), socket, client_address(scope), is_internal=token is not None
+        )
         try:
             await socket.accept()
             session.open()
@@ -121,6 +134,15 @@ def find_end(scope: Scope) -> tuple[Channel, Direction] | None:
         return None
     offer = get_engine().channels.find(channel_id, key)
     return None if offer is None else (offer.channel(direction), direction)
+
+
+def internal_token_of(scope: Scope) -> bytes | None:
+    """Return what a handshake offers to prove that it comes from a process of the engine's own."""
+    for name, value in scope["headers"]:
+        if name == INTERNAL_HEADER:
+            token: bytes = value
+            return token
+    return None
 
 
 def client_address(scope: Scope) -> str | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import datetime as dt
+from typing import ClassVar, Final
 
 from django.db import models
 
 from engine.fields import PositionField
+
+NODE_LEASE: Final = dt.timedelta(seconds=30)
+"""How long an engine counts as live after it was seen: two refreshes may fail."""
 
 
 class Trigger(models.Model):
@@ -135,11 +139,16 @@ class Delivery(models.Model):
     """A message on its way to one function, or waiting for the first subscription of its topic.
 
     A message to several functions is several rows; a row is deleted when its function has
-    succeeded. Rows are written by the store executor alone.
+    succeeded. Rows are written by the store executor alone, which also deletes them before the
+    queue or the subscription that they name; dead letters outlive their subscription.
     """
 
     class State(models.IntegerChoices):
-        """Where it is on its way."""
+        """Where it is on its way.
+
+        In a FIFO subscription a new one waits like any other until it would be claimed; if an
+        older one of its group is not finished then, it goes behind its group.
+        """
 
         READY = 0, "waiting"
         CLAIMED = 1, "in flight"
@@ -149,10 +158,10 @@ class Delivery(models.Model):
         UNCLAIMED = 5, "without subscription"
 
     id = PositionField(primary_key=True, help_text="order of delivery")
-    queue = models.ForeignKey(Queue, models.CASCADE, db_index=False, db_constraint=False)
+    queue = models.ForeignKey(Queue, models.DO_NOTHING, db_index=False, db_constraint=False)
     subscription = models.ForeignKey(
         QueueSubscription,
-        models.CASCADE,
+        models.DO_NOTHING,
         null=True,
         blank=True,
         db_index=False,
@@ -164,7 +173,8 @@ class Delivery(models.Model):
     context = models.TextField(
         blank=True, help_text="trace context, metadata, namespace: JSON text; empty for none"
     )
-    # Null keeps the rows of other queues, nearly all, out of the index of groups.
+    # Null keeps the rows of other queues, nearly all, out of the index of groups. Only those that
+    # are not finished are in it: dead letters stand in nobody's way.
     message_group = models.TextField(  # noqa: DJ001
         null=True, blank=True, help_text="in a FIFO queue: kept in order among themselves"
     )
@@ -175,7 +185,6 @@ class Delivery(models.Model):
     expires_at = models.BigIntegerField(
         null=True, blank=True, help_text="Unix milliseconds after which nobody gets it"
     )
-    holder = models.UUIDField(null=True, blank=True, help_text="the engine that has it in flight")
     error = models.TextField(blank=True, help_text="why the last attempt failed")
     history = models.TextField(
         blank=True, help_text="failed attempts: JSON list of {attempt, at, error}"
@@ -204,7 +213,7 @@ class Delivery(models.Model):
             models.Index(
                 fields=["subscription", "message_group", "id"],
                 name="delivery_grouped",
-                condition=models.Q(message_group__isnull=False),
+                condition=models.Q(message_group__isnull=False, state__lt=4),
             ),
             models.Index(
                 fields=["queue", "failed_at", "id"],

@@ -3,47 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
 import os
 import socket
 import uuid
+from pathlib import Path
 from typing import Final
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 import engine
 from engine.core.deferred import Deferred
 from engine.core.errors import EngineError
-from engine.models import EngineNode
+from engine.models import NODE_LEASE, EngineNode
 from kv.stores.connection import StoreConnection
-from kv.stores.executor import Executor
+from kv.stores.database import Database
 
 logger = logging.getLogger(__name__)
 
 REFRESH_INTERVAL_S: Final = 10.0
-LEASE: Final = dt.timedelta(seconds=30)
-"""How long an engine counts as live after it was seen: two refreshes may fail."""
+
+KEPT_ID_FILE: Final = "node_id"
+"""In the data directory: the id of the engine that runs there, or ran there last."""
 
 
 def live_nodes() -> QuerySet[EngineNode]:
     """Return the engines that were seen within the lease, by the clock of the database."""
-    return EngineNode.objects.filter(seen_at__gt=Now() - LEASE).order_by("started_at")
+    return EngineNode.objects.filter(seen_at__gt=Now() - NODE_LEASE).order_by("started_at")
 
 
 class NodeLease:
     """Keeps the row of this process from its start to its end.
 
     Args:
-        executor: what writes the database.
-        is_sqlite: the lock on the data directory says who runs; the row is written once.
+        database: whose `node_id` the row has. On SQLite the lock on the data directory says who
+            runs, and the row is written once.
+        data_dir: where the id is kept for the next engine of this directory, whose lock it holds:
+            this one is gone then, and whatever it held is free at once.
     """
 
-    def __init__(self, executor: Executor, *, is_sqlite: bool) -> None:
-        self.id = uuid.uuid4()
-        self._executor = executor
-        self._is_sqlite = is_sqlite
+    def __init__(self, database: Database, data_dir: Path | None = None) -> None:
+        self.id = database.node_id
+        self._kept = None if data_dir is None else data_dir / KEPT_ID_FILE
+        self._executor = database.writer
+        self._is_sqlite = database.is_sqlite
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -79,9 +83,18 @@ class NodeLease:
     def _insert(self, _: StoreConnection) -> None:
         gone = EngineNode.objects.all()
         if not self._is_sqlite:
-            gone = gone.filter(seen_at__lte=Now() - LEASE)
+            gone = gone.filter(Q(seen_at__lte=Now() - NODE_LEASE) | Q(id=self._former_id()))
         gone.delete()
         self._create()
+        if self._kept is not None:
+            self._kept.write_text(f"{self.id}\n")
+
+    def _former_id(self) -> uuid.UUID | None:
+        """Return the id of the engine that had this data directory last; None if none is kept."""
+        try:
+            return None if self._kept is None else uuid.UUID(self._kept.read_text().strip())
+        except (OSError, ValueError):
+            return None
 
     def _create(self) -> None:
         EngineNode.objects.create(

@@ -19,6 +19,7 @@ def banner(
     config: EngineConfig,
     listeners: Mapping[int, Listener],
     database: str,
+    tasks: str,
     first_admin: str | None = None,
 ) -> str:
     """Compose the start banner.
@@ -27,11 +28,12 @@ def banner(
         config: what runs.
         listeners: what was bound, by the port that was really taken.
         database: where data lives, in words.
+        tasks: who executes them, in words.
         first_admin: where the first administrator is made; None if there is one.
     """
     out = sys.stdout
     rows = [(each.label, url(each, port)) for port, each in listeners.items()]
-    rows += [("data", database), ("config", config.source)]
+    rows += [("data", database), ("tasks", tasks), ("config", config.source)]
     rows.append(("modules", ", ".join(module_names(config, built=True))))
     if planned := module_names(config, built=False):
         rows.append(("not built yet", ", ".join(planned)))

@@ -6,7 +6,9 @@
 | `DATABASE_URL` | `postgres://user:password@host:port/name`, `sqlite:///path` | in `III_DATA_DIR` |
 | `III_CONSOLE_PORT` | port of the console, 0 for any free one, or `off` | 3113 |
 | `REDIS_URL` | broker of Celery and channel layer | none: everything in this process |
-| `SECRET_KEY` | signs sessions | made on first start, kept in the data directory |
+| `CELERY_BROKER_URL` | another broker for Celery | `REDIS_URL` |
+| `III_URL` | where Celery's processes find this engine, or any | `ws://127.0.0.1:49134` |
+| `SECRET_KEY` | signs sessions and Celery's calls | made at first, kept in the data directory |
 | `DJANGO_DEBUG` | `1`, `true`: error pages with details | off |
 | `DJANGO_ALLOWED_HOSTS` | host names of the console, with commas | loopback names |
 | `DJANGO_CSRF_TRUSTED_ORIGINS` | origins of the console behind a proxy, with commas | none |
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,8 @@ ENGINE_DATABASE = "engine.sqlite3"
 SYSTEM_DATABASE = "system.sqlite3"
 SECRET_FILE = "secret_key"
 
+# How long another process may take to write the secret that it has made, in seconds.
+SECRET_TIMEOUT_S = 2
 # How long a statement waits for another process's lock on a SQLite file, in seconds.
 SQLITE_TIMEOUT_S = 5
 # The pool's own default of 30 s would hold an engine call for as long.
@@ -56,18 +61,35 @@ def secret_key(environ: Mapping[str, str], directory: Path) -> str:
 
     Where the directory does not exist yet (`check`, `makemigrations`) the key lives as long as
     the process: nothing is written anywhere but into a data directory.
+
+    Raises:
+        ImproperlyConfigured: the file is empty.
     """
     given = environ.get("SECRET_KEY")
     if given:
         return given
     path = directory / SECRET_FILE
     if path.exists():
-        return path.read_text(encoding="ascii").strip()
+        return _written_secret(path)
     key = secrets.token_urlsafe(50)
-    if directory.is_dir() and os.access(directory, os.W_OK):
+    if not directory.is_dir() or not os.access(directory, os.W_OK):
+        return key
+    try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(key)
+    except FileExistsError:  # an engine and Celery start at once, and have to have the same
+        return _written_secret(path)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(key)
+    return key
+
+
+def _written_secret(path: Path) -> str:
+    """Read the secret, which another process may be about to write."""
+    deadline = time.monotonic() + SECRET_TIMEOUT_S
+    while not (key := path.read_text(encoding="ascii").strip()):
+        if time.monotonic() > deadline:
+            raise ImproperlyConfigured(f"{path} is empty: delete it, or set SECRET_KEY")
+        time.sleep(0.01)
     return key
 
 

@@ -18,8 +18,17 @@ LEVELS: Final = {
     "error": logging.ERROR,
 }
 
-QUIET_LIBRARIES: Final = ("picows", "asyncio", "uvicorn", "daphne", "twisted", "websockets")
-"""Libraries that log each connection: only their warnings are of interest."""
+QUIET_LIBRARIES: Final = (
+    "picows",
+    "asyncio",
+    "uvicorn",
+    "daphne",
+    "twisted",
+    "websockets",
+    "celery",
+    "kombu",
+)
+"""Libraries that log each connection or task: only their warnings are of interest."""
 
 _OWN_ATTRIBUTES: Final = frozenset(
     {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}

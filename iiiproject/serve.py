@@ -38,6 +38,7 @@ from iiiproject.data_dir import locked
 from iiiproject.logs import configure_logging
 
 if TYPE_CHECKING:
+    from engine.background.service import BackgroundWork
     from engine.core.engine import Engine
     from engine.trigger_store import TriggerStore
     from kv.stores.database import Database
@@ -134,7 +135,9 @@ def _serve(config: EngineConfig, data_dir: Path, options: ServeOptions) -> None:
     # What is imported here needs the settings.
     from engine.apps import set_engine
     from engine.core.engine import Engine
+    from engine.core.tasks import TaskSender
     from engine.trigger_store import TriggerStore
+    from iiiproject.background import background_work
     from iiiproject.console import console_listeners, open_console
     from iiiproject.migrations import describe_database, is_embedded, prepare_databases
     from kv.stores.database import Database
@@ -154,8 +157,11 @@ def _serve(config: EngineConfig, data_dir: Path, options: ServeOptions) -> None:
     try:
         prepare_databases()
         first_admin = open_console(bound)
+        background = background_work(bound, on_ready=_set_up_garbage_collection)
+        engine.provide(background.publisher, TaskSender)
+        engine.watch("Celery", background.health)
         try:
-            life = _Life(engine, database, journal, bound, options, first_admin)
+            life = _Life(engine, database, journal, background, bound, options, first_admin)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(life.run())
         finally:
@@ -173,6 +179,7 @@ class _Life:
         engine: Engine,
         database: Database,
         journal: TriggerStore,
+        background: BackgroundWork,
         bound: Sequence[BoundListener],
         options: ServeOptions,
         first_admin: str | None,
@@ -180,6 +187,7 @@ class _Life:
         self._engine = engine
         self._database = database
         self._journal = journal
+        self._background = background
         self._bound = bound
         self._options = options
         self._first_admin = first_admin
@@ -199,7 +207,7 @@ class _Life:
         application = build_application({each.port: each.listener for each in self._bound})
         server = create_server(self._options.server, application)
         self._database.start()
-        lease = NodeLease(self._database.writer, is_sqlite=self._database.is_sqlite)
+        lease = NodeLease(self._database, self._engine.data_dir)
         grace_s = 0.0
         try:
             # First of all: a restore that is under way lets nobody past this row.
@@ -211,12 +219,17 @@ class _Life:
             await server.start(self._bound)
             _set_up_garbage_collection()
             _keep_freed_memory()
+            self._background.start()
             self._announce()
             await self._asked_to_stop.wait()
+            self._background.refuse()
             await server.stop_accepting()
             grace_s = self._options.grace_s
         finally:
+            # Its tasks that run are calls of the engine: both end together.
+            background = asyncio.ensure_future(self._background.stop(grace_s))
             await self._stop_engine(grace_s)
+            await background
             await server.close()
             await self._journal.stop()
             await lease.stop()
@@ -225,6 +238,7 @@ class _Life:
     def _on_signal(self) -> None:
         if self._asked_to_stop.is_set():
             self._asked_to_hurry.set()
+            self._background.hurry()
             return
         logger.info("stopping; a second signal ends running calls at once")
         self._asked_to_stop.set()
@@ -249,6 +263,7 @@ class _Life:
                 "urls": {each.room: url(each, port) for port, each in listeners.items()},
                 "data": self._database.description,
                 "config": config.source,
+                "tasks": self._background.executor,
                 "modules": module_names(config, built=True),
                 "not_built_yet": module_names(config, built=False),
             }
@@ -256,7 +271,9 @@ class _Life:
                 fields["first_admin"] = self._first_admin
             logger.info("engine is up", extra=fields)
         else:
-            text = banner(config, listeners, self._database.description, self._first_admin)
+            description = self._database.description
+            executor = self._background.executor
+            text = banner(config, listeners, description, executor, self._first_admin)
             print(text, flush=True)
         if self._options.server == "daphne":
             logger.warning(

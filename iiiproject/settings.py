@@ -6,6 +6,7 @@ import os
 import sys
 
 from console import skin
+from engine.background import broker
 from iiiproject import environment
 
 DATA_DIR = environment.data_dir(os.environ)
@@ -75,8 +76,25 @@ DATABASES = environment.databases(os.environ, DATA_DIR)
 DATABASE_ROUTERS = ["iiiproject.databases.SystemRouter"]
 CHANNEL_LAYERS = environment.channel_layers(os.environ)
 
-CELERY_BROKER_URL = os.environ.get("REDIS_URL") or "memory://"
+# Where an engine says that it is found, and where Celery's processes look when none says it: with
+# several engines each one has to deliver its own subscriptions.
+III_PUBLIC_URL = os.environ.get("III_URL", "").strip() or None
+III_URL = III_PUBLIC_URL or "ws://127.0.0.1:49134"
+
+CELERY_BROKER_URL = broker.broker_url(os.environ)
+CELERY_BROKER_TRANSPORT_OPTIONS = broker.transport_options(CELERY_BROKER_URL)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for ever
+CELERY_TASK_DEFAULT_QUEUE = broker.QUEUE
 CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_EXPIRES = None  # there are none: beat needs no task that cleans them up
+# Tasks of the engine wait for it and compute nothing. With more prefetched than can run, one would
+# wait behind a long task of a project while another process is free.
+CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_CONCURRENCY = 8
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = not broker.is_embedded(CELERY_BROKER_URL)
+CELERY_BEAT_SCHEDULER = "engine.background.beat.BeatScheduler"
 CELERY_TIMEZONE = "UTC"
 DJANGO_CELERY_BEAT_TZ_AWARE = True
 

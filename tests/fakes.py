@@ -40,9 +40,11 @@ class FakeOutbox:
 class FakeWorker:
     """A worker whose messages reach the session directly and whose replies are read as JSON."""
 
-    def __init__(self, engine: Engine, info: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, engine: Engine, info: dict[str, Any] | None = None, *, is_internal: bool = False
+    ) -> None:
         self.outbox = FakeOutbox()
-        self.session = WorkerSession(engine, self.outbox, "127.0.0.1")
+        self.session = WorkerSession(engine, self.outbox, "127.0.0.1", is_internal=is_internal)
         self.session.open()
         self.greeting = self.take()[0]
         self._ids = itertools.count(1)

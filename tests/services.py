@@ -1,4 +1,4 @@
-"""Programs of the system that tests run for themselves: a PostgreSQL of their own, a browser."""
+"""Programs of the system that tests run for themselves: PostgreSQL, Redis, a browser."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 POSTGRES_BINARIES = Path("/usr/lib/postgresql")
 # `initdb` refuses to run as root; this user comes with Debian's package.
 POSTGRES_USER = "postgres"
+
+REDIS_START_LIMIT_S = 10.0
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -85,6 +88,64 @@ def running_postgres(binaries: Path, *, is_durable: bool = False) -> Iterator[st
     """Run a server, see `postgres_server`; give its URL."""
     with postgres_server(binaries, is_durable=is_durable) as server:
         yield server.url
+
+
+class RedisServer:
+    """A server of the tests' own, which can be killed and started again.
+
+    It keeps nothing over a restart, as Debian's does with what came since its last snapshot.
+
+    Attributes:
+        url: where it is, for REDIS_URL.
+    """
+
+    def __init__(self, program: str, directory: str) -> None:
+        self._port = _free_port()
+        self.url = f"redis://127.0.0.1:{self._port}/0"
+        self._command = [program, "--bind", "127.0.0.1", "--port", str(self._port)]
+        self._command += ["--save", "", "--appendonly", "no", "--dir", directory]
+        self._log = Path(directory, "log")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        self._process = process
+        deadline = time.monotonic() + REDIS_START_LIMIT_S
+        while not self._answers():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"Redis does not start:\n{self._log.read_text()}")
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """End it with SIGKILL, if it runs."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self._port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+@contextlib.contextmanager
+def redis_server() -> Iterator[RedisServer]:
+    """Run a Redis on a free port of the loopback."""
+    program = shutil.which("redis-server")
+    assert program is not None, "tests/install-packages installs Redis"
+    with tempfile.TemporaryDirectory(prefix="iii-redis-") as directory:
+        server = RedisServer(program, directory)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
 
 
 def _run(command: list[str]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import engine as package
 from engine.core.channels import Channels
 from engine.core.errors import StartError
+from engine.core.function_queue import FunctionQueue
 from engine.core.functions import FunctionRegistration, FunctionRegistry, Handler
 from engine.core.invocations import InvocationRouter, Reply
 from engine.core.listeners import Listener
@@ -38,6 +39,7 @@ class Engine:
     Attributes:
         config: what the YAML file says.
         data_dir: where everything durable lives; None for engines that keep nothing.
+        function_queue: keeps calls with `action: enqueue`; None without a queue module.
     """
 
     def __init__(
@@ -55,9 +57,11 @@ class Engine:
         self.workers = WorkerRegistry()
         self.invocations = InvocationRouter(self.functions)
         self.channels = Channels()
+        self.function_queue: FunctionQueue | None = None
         self.modules: list[Module] = [entry.build(self) for entry in config.modules]
         self._started: list[Module] = []
         self._services: dict[type, object] = {}
+        self._watched: dict[str, Callable[[], dict[str, Any]]] = {}
 
     # --- for modules --------------------------------------------------------------------------
 
@@ -92,6 +96,7 @@ class Engine:
         metadata: Mapping[str, Any] | None = None,
         aliases: tuple[str, ...] = (),
         failure_code: str = "",
+        is_internal: bool = False,
     ) -> None:
         """Install a built-in function.
 
@@ -105,6 +110,7 @@ class Engine:
             metadata: for listings and filters.
             aliases: other accepted spellings, hidden from listings.
             failure_code: of its answer when what it keeps its data in fails.
+            is_internal: only the engine (`invoke_internal`) and its Celery processes find it.
         """
         registration = FunctionRegistration(
             id=function_id,
@@ -115,6 +121,7 @@ class Engine:
             response_format=encode(response_format) if response_format is not None else b"",
             metadata=encode(metadata) if metadata is not None else b"",
             failure_code=failure_code,
+            is_internal=is_internal,
         )
         self.functions.add_builtin(registration, aliases)
 
@@ -141,6 +148,10 @@ class Engine:
             metadata=metadata or b"",
             namespace=namespace,
         )
+
+    def invoke_internal(self, function_id: str, data: bytes) -> asyncio.Future[bytes | None]:
+        """Call an internal function, which `invoke` does not find: ids there come from workers."""
+        return self.invocations.invoke_internal(function_id, data)
 
     def fire(
         self,
@@ -181,15 +192,29 @@ class Engine:
             trigger.owner_namespace,
         )
 
+    def watch(self, component: str, health: Callable[[], dict[str, Any]]) -> None:
+        """Let `health` tell of a part of the process that is no module.
+
+        Args:
+            component: its name.
+            health: gives `{status, details}`; the status is `healthy`, or the engine is not.
+        """
+        self._watched[component] = health
+
     def health(self) -> dict[str, Any]:
-        """Say how the engine is: `{status, components, timestamp, version}`; timestamp in ms."""
+        """Say how the engine is: `{status, components, timestamp, version}`; timestamp in ms.
+
+        The status is `healthy`, or `degraded` if one of the components is not.
+        """
+        components = {
+            module.class_path.rsplit("::", 1)[-1]: {"status": "healthy", "details": {}}
+            for module in self._started
+            if module.built
+        } | {name: health() for name, health in self._watched.items()}
+        is_healthy = all(each["status"] == "healthy" for each in components.values())
         return {
-            "status": "healthy",
-            "components": {
-                module.class_path.rsplit("::", 1)[-1]: {"status": "healthy", "details": {}}
-                for module in self._started
-                if module.built
-            },
+            "status": "healthy" if is_healthy else "degraded",
+            "components": components,
             "timestamp": time.time_ns() // 1_000_000,
             "version": self.version,
         }
@@ -212,6 +237,8 @@ class Engine:
 
     async def stop(self, grace_s: float) -> None:
         """Let running calls finish for up to `grace_s` seconds, then end everything."""
+        for module in self._started:
+            module.wind_down()
         await self._drain(grace_s)
         self.invocations.cancel_builtins()
         for session in self.workers.connections:

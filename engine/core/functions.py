@@ -23,12 +23,16 @@ class Call(msgspec.Struct, gc=False):
         data: the payload, JSON text; `null` if the caller sent none.
         caller: the calling worker; None for calls by the engine itself.
         metadata: the side data of the invocation, JSON text or empty.
+        traceparent: its trace context.
+        baggage: its trace baggage.
     """
 
     function_id: str
     data: bytes
     caller: Any  # WorkerSession | None; msgspec would have to import it
     metadata: bytes = b""
+    traceparent: str | None = None
+    baggage: str | None = None
 
 
 Handler: TypeAlias = Callable[[Call], "bytes | Awaitable[bytes | None] | None"]
@@ -40,7 +44,8 @@ class FunctionRegistration:
     """One owner's offer of a function id: a worker's connection or a built-in handler.
 
     Formats, metadata and `invocation` are JSON text; empty means that none was given. A built-in
-    may have a `failure_code`, with which `BackendFailed` is answered.
+    may have a `failure_code`, with which `BackendFailed` is answered, and may be internal: for the
+    engine's own processes only.
     """
 
     id: str
@@ -52,6 +57,7 @@ class FunctionRegistration:
     metadata: bytes = b""
     invocation: bytes = b""
     failure_code: str = ""
+    is_internal: bool = False
     head: bytes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,11 +107,14 @@ class FunctionRegistry:
 
     Attributes:
         default: the functions of the default namespace by id: the hot path reads it directly.
+        internal: built-ins for the engine's own processes, by id. They are in no namespace: so
+            nobody else finds, lists or binds them, and the hot path knows nothing of them.
         revision: grows with every id that appears or goes.
     """
 
     def __init__(self) -> None:
         self.default: dict[str, Function] = {}
+        self.internal: dict[str, Function] = {}
         self.revision = 0
         self._namespaces: dict[str, dict[str, Function]] = {DEFAULT_NAMESPACE: self.default}
 
@@ -132,17 +141,18 @@ class FunctionRegistry:
 
     def add_builtin(self, registration: FunctionRegistration, aliases: tuple[str, ...]) -> None:
         """Install a built-in under its id and, hidden from listings, its other spellings."""
+        functions = self.internal if registration.is_internal else self.default
         for spelling in (registration.id, *aliases):
-            if spelling in self.default:
+            if spelling in self.default or spelling in self.internal:
                 raise ValueError(f"built-in function {spelling!r} is registered twice")
             alias_of = None if spelling == registration.id else registration.id
-            self.default[spelling] = Function(spelling, DEFAULT_NAMESPACE, registration, alias_of)
+            functions[spelling] = Function(spelling, DEFAULT_NAMESPACE, registration, alias_of)
         self.revision += 1
 
     def is_taken_by_builtin(self, function_id: str) -> bool:
         """Tell whether a worker may not register this id."""
         function = self.default.get(function_id)
-        return function is not None and function.is_builtin
+        return (function is not None and function.is_builtin) or function_id in self.internal
 
     def add(self, registration: FunctionRegistration, namespace: str) -> None:
         """Put a worker's registration on top of the id's owners, replacing its own former one."""

@@ -163,10 +163,7 @@ class InvocationRouter:
             A future of the result as JSON text, None for success without a value. It fails with
             InvocationFailed and may be cancelled; the engine sets no timeout of its own.
         """
-        if self._loop is None:
-            # Asking asyncio for it costs a system call each time, up to Python 3.11.
-            self._loop = asyncio.get_running_loop()
-        future: asyncio.Future[bytes | None] = self._loop.create_future()
+        future = self._new_future()
         self.call(
             function_id,
             data,
@@ -178,6 +175,23 @@ class InvocationRouter:
             sender_namespace,
         )
         return future
+
+    def invoke_internal(self, function_id: str, data: bytes) -> asyncio.Future[bytes | None]:
+        """Call an internal function; see `invoke`."""
+        future = self._new_future()
+        reply = partial(_resolve, future)
+        function = self._functions.internal.get(function_id)
+        if function is None:
+            reply(ERROR, protocol.encode_error(*not_found(function_id, None)))
+        else:
+            self.start(function, data, None, self._engine, reply, None, None, b"")
+        return future
+
+    def _new_future(self) -> asyncio.Future[bytes | None]:
+        if self._loop is None:
+            # Asking asyncio for it costs a system call each time, up to Python 3.11.
+            self._loop = asyncio.get_running_loop()
+        return self._loop.create_future()
 
     def call(
         self,
@@ -301,7 +315,14 @@ class InvocationRouter:
             raise RuntimeError(f"built-in function {registration.id} has no handler")
         if invocation.caller is not None:
             invocation.caller.calling.add(invocation)
-        call = Call(invocation.function.id, bytes(data), sender, bytes(metadata))
+        call = Call(
+            invocation.function.id,
+            bytes(data),
+            sender,
+            bytes(metadata),
+            invocation.traceparent,
+            invocation.baggage,
+        )
         try:
             outcome = handler(call)
         except Exception as error:  # a built-in must not end the connection

@@ -163,6 +163,9 @@ class Module:
     async def start(self) -> None:
         """Register functions and trigger types; no worker is connected yet."""
 
+    def wind_down(self) -> None:
+        """Begin nothing new: the engine stops once the running calls have ended."""
+
     async def stop(self) -> None:
         """Release what `start` took; called once, and only after a start that succeeded."""
 

@@ -16,6 +16,7 @@ import msgspec
 
 from engine.core import protocol
 from engine.core.errors import InvalidNamespace
+from engine.core.function_queue import QueuedCall, queueing_function
 from engine.core.functions import FunctionRegistration
 from engine.core.invocations import STOPPED, Invocation, not_found
 from engine.core.protocol import DEFAULT_NAMESPACE, ERROR, NULL, RESULT, Frame, Outgoing
@@ -63,12 +64,22 @@ class WorkerSession:
         functions: what it offers, by id.
         triggers: what it has bound, by trigger id.
         trigger_types: what it provides, by type id.
+        is_internal: it is a process of the engine's own: it may call internal functions, and
+            counts as no worker.
     """
 
-    def __init__(self, engine: Engine, outbox: Outbox, ip_address: str | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        outbox: Outbox,
+        ip_address: str | None = None,
+        *,
+        is_internal: bool = False,
+    ) -> None:
         self.engine = engine
         self.outbox = outbox
         self.ip_address = ip_address
+        self.is_internal = is_internal
         self.worker_id = protocol.random_uuid()
         self.reattach_token = protocol.random_uuid()
         self.connected_at_ms = time.time_ns() // 1_000_000
@@ -154,8 +165,11 @@ class WorkerSession:
         else:
             function = self._resolve(frame, function_id)
         if function is None:
-            self._answer_unknown(frame, function_id, reply_to)
-            return
+            if self.is_internal:
+                function = self.engine.functions.internal.get(function_id)
+            if function is None:
+                self._answer_unknown(frame, function_id, reply_to)
+                return
         self._router.start(
             function,
             frame.data or NULL,
@@ -182,13 +196,42 @@ class WorkerSession:
             return False
         if action.type == "void":
             return True
+        if action.type == "enqueue" and function_id:
+            self._enqueue(frame, function_id, action.queue or "", reply_to)
+            return False
         if action.type == "enqueue":
-            code, message = "enqueue_error", "the queue module is not built yet"
+            message = "invokefunction: function_id is missing"
         else:
-            code = "deserialization_error"
             message = f"action.type {action.type!r} is unknown; use 'enqueue' or 'void'"
-        self._answer_error(reply_to, protocol.encode(function_id), code, message)
+        self._answer_error(reply_to, protocol.encode(function_id), "deserialization_error", message)
         return False
+
+    def _enqueue(self, frame: Frame, function_id: str, queue: str, reply_to: bytes | None) -> None:
+        """Queue a call instead of making it."""
+        if frame.namespace is not None and not frame.namespace.strip():
+            self._answer_unknown(frame, function_id, reply_to)
+            return
+        queued = QueuedCall(
+            function_id,
+            bytes(frame.data) or NULL,
+            bytes(frame.action),
+            queue,
+            frame.traceparent,
+            frame.baggage,
+            _present(frame.metadata),
+            frame.namespace,
+            self.namespace,
+        )
+        self._router.start(
+            queueing_function(self.engine, queued),
+            NULL,
+            self,
+            None if reply_to is None else self,
+            reply_to,
+            frame.traceparent,
+            frame.baggage,
+            b"",
+        )
 
     def _answer_unknown(self, frame: Frame, function_id: str, reply_to: bytes | None) -> None:
         if frame.namespace is not None and not frame.namespace.strip():

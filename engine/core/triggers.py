@@ -57,9 +57,9 @@ class Trigger:
 class TriggerType(ABC):
     """The contract of a kind of cause.
 
-    `add` and `remove` come in registration order, from the event loop, and must not block. A
-    trigger is removed only if it was added, and always by identity: two live workers may hold
-    triggers of one id.
+    `add`, `remove` and `detach` come in registration order, from the event loop, and must not
+    block. A trigger is removed or detached only if it was added, and always by identity: two live
+    workers may hold triggers of one id.
     """
 
     id: str
@@ -80,6 +80,10 @@ class TriggerType(ABC):
     @abstractmethod
     def remove(self, trigger: Trigger) -> None:
         """Stop the trigger from firing."""
+
+    def detach(self, trigger: Trigger) -> None:
+        """Stop a trigger from firing whose owner is gone and may come back."""
+        self.remove(trigger)
 
 
 # Python SDKs announce a trigger type before they remember its handler, in another thread than
@@ -357,21 +361,24 @@ class TriggerRegistry:
         namesakes.remove(trigger)
         if not namesakes:
             del self._by_id[trigger.id]
-        self._withdraw_one(entry, binding)
+        self._withdraw_one(entry, binding, gone=gone)
         self._drop_if_unused(entry)
         if not gone:
             self._journal.removed(trigger)
         elif not namesakes:
             self._journal.detached(trigger)
 
-    def _withdraw_one(self, entry: TriggerTypeEntry, removed: Binding) -> None:
+    def _withdraw_one(self, entry: TriggerTypeEntry, removed: Binding, *, gone: bool) -> None:
         provider = entry.provider
         if provider is None or removed.state not in _HANDED_OVER:
             return
         # A worker knows its triggers by id only: as long as another connection holds the same
         # one (a reconnect whose old socket ends last), it must not be told.
         if provider.owner is None or removed.trigger.id not in entry.ids:
-            provider.remove(removed.trigger)
+            if gone:
+                provider.detach(removed.trigger)
+            else:
+                provider.remove(removed.trigger)
 
     def settle(self, provider: WorkerSession, trigger_id: str, error: bytes) -> None:
         """Take a worker's answer to a trigger that it was handed.

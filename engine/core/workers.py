@@ -81,7 +81,7 @@ class WorkerRegistry:
     """The connected workers by id, in the order of their coming.
 
     A connection counts as a worker from its first message on: SDKs open silent extra sockets for
-    telemetry, which are none.
+    telemetry, which are none. An internal connection never does.
     """
 
     def __init__(self) -> None:
@@ -114,11 +114,15 @@ class WorkerRegistry:
 
     def appeared(self, session: WorkerSession) -> None:
         """Count a connection as a worker: it has spoken."""
+        if session.is_internal:
+            return
         self._workers[session.worker_id] = session
         self._tell("worker_connected", session)
 
     def introduced(self, session: WorkerSession) -> None:
         """Tell that a worker has reported its metadata."""
+        if session.is_internal:
+            return
         self._tell("worker_metadata_updated", session)
 
     def disconnected(self, session: WorkerSession) -> None:

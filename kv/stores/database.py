@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from django.db import models
@@ -45,12 +46,14 @@ class Database:
         reader: reads; the writer itself on SQLite, where the cache answers most reads.
         is_sqlite: whether this process is its only writer.
         description: where it is, for people.
+        node_id: which of the engines on this database this process is.
     """
 
     writer: Executor
     reader: Executor
     is_sqlite: bool
     description: str
+    node_id: uuid.UUID = field(default_factory=uuid.uuid4)
 
     @classmethod
     def open(cls, *, is_sqlite: bool, description: str, alias: str = "default") -> Database:

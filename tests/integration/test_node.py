@@ -7,6 +7,7 @@ import datetime as dt
 import os
 import uuid
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from django.db.models.functions import Now
@@ -15,26 +16,30 @@ import engine
 from engine import node
 from engine.models import EngineNode
 from engine.node import NodeLease, live_nodes
+from kv.stores.database import Database
 from kv.stores.executor import Executor
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["default"])
 
 
 def with_lease(
-    act: Callable[[Executor, NodeLease], Awaitable[None]], *, is_sqlite: bool = False
+    act: Callable[[Executor, NodeLease], Awaitable[None]],
+    *,
+    is_sqlite: bool = False,
+    data_dir: Path | None = None,
 ) -> None:
     """Hold a lease while something is done."""
 
     async def run() -> None:
-        executor = Executor()
-        executor.start()
-        lease = NodeLease(executor, is_sqlite=is_sqlite)
+        database = Database.open(is_sqlite=is_sqlite, description="test")
+        database.start()
+        lease = NodeLease(database, data_dir)
         await lease.start()
         try:
-            await act(executor, lease)
+            await act(database.writer, lease)
         finally:
             await lease.stop()
-            await executor.stop()
+            await database.stop()
 
     asyncio.run(run())
 
@@ -92,3 +97,17 @@ def test_engines_that_are_gone_are_dropped_by_the_next(is_sqlite: bool) -> None:
         assert await executor.query(lambda _: ids()) == expected
 
     with_lease(act, is_sqlite=is_sqlite)
+
+
+def test_the_next_engine_of_a_data_directory_does_not_wait_for_the_lease_of_the_last(
+    tmp_path: Path,
+) -> None:
+    former, other = add(5), add(5)
+
+    async def act(executor: Executor, lease: NodeLease) -> None:
+        assert await executor.query(lambda _: ids()) == {lease.id, other}
+
+    (tmp_path / node.KEPT_ID_FILE).write_text(f"{former}\n")
+    with_lease(act, data_dir=tmp_path)
+    (tmp_path / node.KEPT_ID_FILE).write_text("no id")
+    with_lease(act, data_dir=tmp_path)

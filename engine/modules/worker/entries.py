@@ -75,7 +75,7 @@ def worker_entry(session: WorkerSession) -> dict[str, Any]:
         "function_count": len(session.functions),
         "functions": list(session.functions),
         "active_invocations": active,
-        "internal": False,
+        "internal": session.is_internal,
         "latest_metrics": None,
     }
 

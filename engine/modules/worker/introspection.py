@@ -191,19 +191,22 @@ class Introspection:
     # --- workers ------------------------------------------------------------------------------
 
     def list_workers(self, call: Call) -> bytes:
-        """Answer `{workers: […], timestamp}`; the engine's modules only if asked for."""
+        """Answer `{workers: […], timestamp}`; the engine's own parts only if asked for."""
         wanted = read_payload(call, Filter)
         entries = [
             entry
-            for entry in self._worker_entries(include_modules=bool(wanted.include_internal))
+            for entry in self._worker_entries(include_internal=bool(wanted.include_internal))
             if _passes(entry, wanted)
         ]
         return encode({"workers": entries, "timestamp": time.time_ns() // 1_000_000})
 
-    def _worker_entries(self, *, include_modules: bool) -> Iterable[dict[str, Any]]:
+    def _worker_entries(self, *, include_internal: bool) -> Iterable[dict[str, Any]]:
         for session in self.engine.workers:
             yield worker_entry(session)
-        if include_modules:
+        if include_internal:
+            for session in self.engine.workers.connections:
+                if session.is_internal:
+                    yield worker_entry(session)
             for module in self.engine.modules:
                 if module.built:
                     yield module_entry(module.aliases[0] if module.aliases else module.class_path)

@@ -32,7 +32,7 @@ def test_the_banner_says_what_runs_where_and_what_to_try() -> None:
         3112: listener("streams", "::1", "streams"),
     }
     assert (
-        banner(config(HereModule, LaterModule), listeners, "/data/engine.sqlite3")
+        banner(config(HereModule, LaterModule), listeners, "/data/engine.sqlite3", "in here")
         == f"""
   iii engine {engine.__version__}
 
@@ -40,6 +40,7 @@ def test_the_banner_says_what_runs_where_and_what_to_try() -> None:
   workers         ws://localhost:49134
   streams         ws://[::1]:3112
   data            /data/engine.sqlite3
+  tasks           in here
   config          iii.yaml
   modules         HereModule
   not built yet   LaterModule
@@ -54,11 +55,11 @@ def test_the_banner_says_what_runs_where_and_what_to_try() -> None:
 def test_the_banner_leads_to_the_first_administrator() -> None:
     link = "http://localhost:3113/first-admin/x/"
 
-    text = banner(config(), {3113: listener("http", None, "console")}, "/data", link)
+    text = banner(config(), {3113: listener("http", None, "console")}, "/data", "here", link)
 
     assert f"Make the administrator's account, once:\n  {link}\n" in text
-    assert "administrator" not in banner(config(), {}, "/data")
+    assert "administrator" not in banner(config(), {}, "/data", "here")
 
 
 def test_a_complete_engine_has_nothing_to_excuse() -> None:
-    assert "not built yet" not in banner(config(HereModule), {}, "/data/engine.sqlite3")
+    assert "not built yet" not in banner(config(HereModule), {}, "/data", "here")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,27 @@ def test_the_secret_is_made_once_and_readable_by_its_owner_only(tmp_path: Path) 
     assert environment.secret_key({}, tmp_path) == first
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert environment.secret_key({"SECRET_KEY": "given"}, tmp_path) == "given"
+
+
+def test_processes_that_start_at_once_have_the_same_secret(tmp_path: Path) -> None:
+    start = threading.Barrier(8)
+
+    def read(_: int) -> str:
+        start.wait(10)
+        return environment.secret_key({}, tmp_path)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(read, range(8)))) == 1
+
+
+def test_an_empty_secret_is_an_error_with_the_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "SECRET_TIMEOUT_S", 0.0)
+    (tmp_path / environment.SECRET_FILE).touch()
+
+    with pytest.raises(ImproperlyConfigured, match="is empty: delete it, or set SECRET_KEY"):
+        environment.secret_key({}, tmp_path)
 
 
 def test_without_a_data_directory_nothing_is_written(tmp_path: Path) -> None:

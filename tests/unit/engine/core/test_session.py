@@ -136,7 +136,7 @@ async def test_an_unknown_function_is_refused_at_once(connect: Connect) -> None:
 @pytest.mark.parametrize(
     ("action", "code"),
     [
-        ({"type": "enqueue", "queue": "q"}, "enqueue_error"),
+        ({"type": "enqueue", "queue": "q"}, "enqueue_error"),  # without a queue module
         ({"type": "dance"}, "deserialization_error"),
         ("void", "deserialization_error"),
     ],

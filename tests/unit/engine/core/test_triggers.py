@@ -114,6 +114,35 @@ async def test_only_the_owner_unregisters_a_trigger(connect: Connect, doorbell: 
     assert len(doorbell.triggers) == 1
 
 
+class Letterbox(Doorbell):
+    """A type that keeps the triggers of workers that have gone."""
+
+    id = "letterbox"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[str] = []
+
+    def detach(self, trigger: Trigger) -> None:
+        self.remove(trigger)
+        self.kept.append(trigger.id)
+
+
+async def test_a_type_learns_whether_an_owner_has_gone_or_taken_its_trigger_back(
+    connect: Connect, engine: Engine
+) -> None:
+    letterbox = Letterbox()
+    engine.register_trigger_type(letterbox)
+    worker = connect()
+    worker.trigger("taken back", "letterbox", "f")
+    worker.trigger("left", "letterbox", "f")
+
+    worker.send("unregistertrigger", id="taken back")
+    worker.leave()
+
+    assert (letterbox.kept, letterbox.triggers) == (["left"], [])
+
+
 async def test_a_provider_is_handed_the_trigger_word_for_word(connect: Connect) -> None:
     provider, owner = connect(), connect()
     provide(provider)

@@ -1,0 +1,1 @@
+"""What executes beside the event loop: Celery, in threads of the engine or in its own processes."""

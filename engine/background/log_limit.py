@@ -1,0 +1,29 @@
+"""A warning that could come with every task comes once in a while, and counts the others."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+
+class LogLimit:
+    """Lets one warning pass in an interval, from any thread."""
+
+    def __init__(self, logger: logging.Logger, interval_s: float) -> None:
+        self._logger = logger
+        self._interval_s = interval_s
+        self._lock = threading.Lock()
+        self._last = float("-inf")
+        self._held_back = 0
+
+    def warning(self, message: str) -> None:
+        """Log a message, or count it."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._last < self._interval_s:
+                self._held_back += 1
+                return
+            self._last = now
+            more, self._held_back = self._held_back, 0
+        self._logger.warning("%s%s", message, f" (and {more} more)" if more else "")
