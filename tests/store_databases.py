@@ -12,10 +12,29 @@ import psycopg
 from django.db import connections, models
 from psycopg import sql
 
+from engine.models import (
+    Delivery,
+    EngineNode,
+    IdempotencyKey,
+    OutboxMessage,
+    Queue,
+    QueueSubscription,
+)
 from kv.models import KvEntry, StateEntry, VersionCounter
 from streams.models import StreamItem
 
-MODELS: tuple[type[models.Model], ...] = (StateEntry, KvEntry, StreamItem, VersionCounter)
+MODELS: tuple[type[models.Model], ...] = (
+    StateEntry,
+    KvEntry,
+    StreamItem,
+    VersionCounter,
+    EngineNode,
+    Queue,
+    QueueSubscription,
+    Delivery,
+    IdempotencyKey,
+    OutboxMessage,
+)
 
 _numbers = itertools.count(1)
 

@@ -30,14 +30,23 @@ class StoreConnection:
             yield
 
     @contextmanager
-    def plain_transaction(self) -> Iterator[None]:
+    def plain_transaction(self, *, is_synced: bool = True) -> Iterator[None]:
         """Commit what is done within, past Django, which takes as long as the statements of a row.
 
         After an exception the transaction is open: `recover` has to follow.
+
+        Args:
+            is_synced: False if a power cut may undo it. SQLite then leaves it to the next commit
+                that is synced to write both; PostgreSQL makes no difference.
         """
+        is_deferred = self.is_sqlite and not is_synced
+        if is_deferred:
+            self.execute("PRAGMA synchronous = NORMAL")
         self.execute(self._begin)
         yield
         self.execute("COMMIT")
+        if is_deferred:
+            self.execute("PRAGMA synchronous = FULL")
 
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a query past Django's cursor, with the driver's own placeholders; all its rows.
@@ -55,15 +64,17 @@ class StoreConnection:
                 cursor.close()
         return rows
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
-        """Run one statement past Django's cursor."""
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run one statement past Django's cursor; return how many rows it has changed."""
         self._database.ensure_connection()
         with self._database.wrap_database_errors:
             cursor = self._open_cursor()
             try:
                 cursor.execute(sql, parameters)
+                changed: int = cursor.rowcount
             finally:
                 cursor.close()
+        return changed
 
     def execute_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> None:
         """Run one statement for each tuple of parameters."""

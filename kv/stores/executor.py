@@ -61,7 +61,13 @@ class Table(Protocol[Key, Row]):
 
     Every method runs in the database thread, inside the batch's transaction. Rows are values:
     a changed row is another object.
+
+    Attributes:
+        name: of the table. All engines get ready in the order of names, so that none waits for a
+            lock of another that waits for one of its own.
     """
+
+    name: str
 
     def begin(self, connection: StoreConnection, keys: Sequence[Key], changes: int) -> None:
         """Get ready for so many changes of these keys: lock them where other engines write."""
@@ -94,6 +100,11 @@ class Operation(Deferred[T], ABC, Generic[Key, Row, T]):
 
     __slots__ = ("key", "size", "table")
     reads_only: ClassVar[bool] = False
+
+    @property
+    def outlives_power(self) -> bool:
+        """Whether what it writes has to be there after a power cut; after a crash it is anyway."""
+        return True
 
     def __init__(self, table: Table[Key, Row], key: Key, size: int = 0) -> None:
         super().__init__()
@@ -372,9 +383,10 @@ class Executor:
         batch: Sequence[Operation[Any, Any, Any]],
         touched: Mapping[Table[Any, Any], _Touched],
     ) -> _Failures:
-        with connection.plain_transaction():
+        is_synced = any(each.outlives_power and not each.reads_only for each in batch)
+        with connection.plain_transaction(is_synced=is_synced):
             self._notice_other_writers(connection)  # from here on there is none
-            for table, each in touched.items():
+            for table, each in sorted(touched.items(), key=lambda item: item[0].name):
                 if each.written:
                     table.begin(connection, list(each.written), each.changes)
                 each.rows = table.read(connection, list(each.keys))

@@ -141,8 +141,8 @@ class Delivery(msgspec.Struct, gc=False):
         id: of the row.
         attempt: which one it is, from 1 on; with `id` it says which claim an outcome belongs to.
         function_id: who gets it.
-        context: `{"traceparent", "baggage", "metadata", "namespace"}`, each optional; JSON text,
-            empty for none.
+        context: `{"traceparent", "baggage", "metadata", "namespace", "sender_namespace"}`, each
+            optional; JSON text, empty for none.
         group: its message group in a FIFO queue.
         expires_at_ms: it must not be attempted any more from then on.
     """
@@ -214,10 +214,12 @@ class Due(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         subscriptions: those with something due that nobody has in flight.
         next_run_at_ms: when the next delayed delivery of any is due; None if there is none.
+        has_outbox: whether `take_outbox` has something to do.
     """
 
     subscriptions: tuple[int, ...]
     next_run_at_ms: int | None
+    has_outbox: bool = False
 
 
 class QueueStats(msgspec.Struct, frozen=True):
@@ -279,7 +281,8 @@ class QueueStore(ABC):
     delivery is claimed by one engine at a time; if that one dies, it is due again. In a FIFO
     subscription a delivery is claimed only when every older one of its group is finished or dead.
     An outcome counts only for the claim that it belongs to (id and attempt): a late one changes
-    nothing. Failures are `kv.stores.executor.StoreError`.
+    nothing. Subscriptions are attached engine by engine: a store claims only for those that were
+    attached through it, and for named queues. Failures are `kv.stores.executor.StoreError`.
 
     Attributes:
         place: where the messages are, for people.
