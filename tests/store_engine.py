@@ -9,9 +9,11 @@ from typing import Any
 
 from engine.core.engine import Engine
 from engine.core.modules import Module
+from engine.core.tasks import TaskSender
 from engine.modules.worker.module import WorkerModule
 from kv.stores.database import Database
 from tests.fakes import FakeWorker, make_engine
+from tests.queue_engine import LoopTasks
 
 LIMIT_S = 10.0
 
@@ -28,10 +30,11 @@ class StoreWorker(FakeWorker):
         call_id = self.invoke(function_id, data)
         async with asyncio.timeout(LIMIT_S):
             while True:
-                for frame in self.take():
-                    if frame.get("invocation_id") == call_id:
-                        return {name: frame[name] for name in ("result", "error") if name in frame}
-                    self.handled.append(frame)
+                frames = self.take()
+                answers = [each for each in frames if each.get("invocation_id") == call_id]
+                self.handled += [each for each in frames if each not in answers]
+                for frame in answers:
+                    return {name: frame[name] for name in ("result", "error") if name in frame}
                 await asyncio.sleep(0.001)
 
     async def result(self, function_id: str, data: Any) -> Any:  # type: ignore[override]
@@ -79,6 +82,7 @@ async def running_setting(
     """
     kind, alias = place
     engine = make_engine((WorkerModule, {}), *modules)
+    engine.provide(LoopTasks(engine), TaskSender)
     database = None
     if kind != "memory":
         database = Database.open(is_sqlite=kind == "sqlite", description=kind, alias=alias)

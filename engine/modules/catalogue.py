@@ -18,7 +18,7 @@ BUILT_IN: Final = (
     "kv.state:StateModule",
     "kv.server:KvServer",
     "engine.modules.api.module:RestApiModule",
-    "engine.modules.planned.messages:QueueModule",
+    "engine.modules.queue.module:QueueModule",
     "engine.modules.pubsub.module:PubSubModule",
     "engine.modules.planned.messages:CronModule",
     "engine.modules.planned.observability:OtelModule",

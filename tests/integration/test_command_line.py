@@ -33,6 +33,7 @@ LIMIT_S: Final = 30
 CLEAN: Final = {
     "DATABASE_URL": "",
     "REDIS_URL": "",
+    "CELERY_BROKER_URL": "",
     "III_HOST": "",
     "III_DATA_DIR": "",
     "III_CONSOLE_PORT": "off",
@@ -327,11 +328,12 @@ def test_the_banner_says_where_everything_is(start: Start, ports: Ports, tmp_pat
     process = start("--data-dir", "here/data")
     wait_until_up(process)
     lines = [" ".join(line.split()) for line in process.output.splitlines()]
-    assert [line for line in lines if line][:7] == [
+    assert [line for line in lines if line][:8] == [
         f"iii engine {engine.__version__}",
         f"REST API http://localhost:{ports.http}",
         f"workers ws://localhost:{ports.workers}",
         f"data {tmp_path}/here/data/engine.sqlite3",
+        "tasks in this process",
         "config iii-config.yaml",
         "modules RestApiModule, WorkerModule",
         "not built yet CronModule",

@@ -175,6 +175,7 @@ def test_processes_may_be_listed_several_times(registry: ModuleRegistry) -> None
 PLANNED = sorted(
     {*ADAPTER_SPELLINGS}
     - {
+        "modules::queue::QueueModule",
         "modules::state::StateModule",
         "modules::pubsub::PubSubModule",
         "modules::stream::StreamModule",

@@ -33,7 +33,7 @@ async def test_a_configured_path_is_told_to_have_no_effect(
     ]
 
 
-@pytest.mark.parametrize("source", ["{class: iii-cron}", "{class: modules::queue::QueueModule}"])
+@pytest.mark.parametrize("source", ["{class: iii-cron}"])
 async def test_without_a_path_nothing_is_said(
     source: str, caplog: pytest.LogCaptureFixture
 ) -> None:
