@@ -14,10 +14,13 @@ from engine.core.errors import EngineError, InvocationFailed
 if TYPE_CHECKING:
     from engine.core.engine import Engine
 
-__all__ = ["EngineNotRunning", "EngineTooSlow", "InvocationFailed", "call"]
+__all__ = ["EngineNotRunning", "EngineTooSlow", "InvocationFailed", "WriteFailed", "call", "write"]
 
 TIMEOUT_S: Final = 2.0
 """A page that lists what exists waits no longer; such a call takes milliseconds."""
+
+WRITE_TIMEOUT_S: Final = 10.0
+"""A commit waits for those before it; a person waits no longer."""
 
 Result = TypeVar("Result")
 
@@ -26,6 +29,19 @@ class EngineTooSlow(EngineError):
     """A call by the console was not answered in time."""
 
     code = "timeout"
+
+
+class WriteFailed(Exception):
+    """The engine did not make a change; the message is for people.
+
+    Attributes:
+        code: of the function's error on the wire; empty if it did not answer.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
 
 
 def call(
@@ -59,6 +75,24 @@ def call(
         future.cancel()
         raise EngineTooSlow(f"{function_id} did not answer within {timeout_s:g} s") from error
     return msgspec.json.decode(answer or b"null", type=result)
+
+
+def write(function_id: str, payload: Mapping[str, Any], result: type[Result]) -> Result:
+    """Call a function that changes something, see `call`.
+
+    Raises:
+        WriteFailed: nothing was changed, or nobody knows whether something was.
+    """
+    try:
+        return call(function_id, payload, result, timeout_s=WRITE_TIMEOUT_S)
+    except EngineTooSlow as error:
+        raise WriteFailed(
+            f"{error.message}. Whether it was done shows when you open the page again."
+        ) from error
+    except InvocationFailed as error:
+        raise WriteFailed(str(error), error.error_code) from error
+    except EngineNotRunning as error:
+        raise WriteFailed(str(error)) from error
 
 
 async def _invoke(engine: Engine, function_id: str, data: bytes) -> bytes | None:

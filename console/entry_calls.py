@@ -4,32 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from console.engine_calls import EngineNotRunning, EngineTooSlow, InvocationFailed, call
+from console.engine_calls import EngineNotRunning, WriteFailed, write
 from engine.apps import get_engine
 from kv.entries import VersionConflict
 from kv.server import KvServer
 from kv.state import StateModule
 from streams.module import StreamModule
 
-WRITE_TIMEOUT_S: Final = 10.0
-"""A commit waits for those before it; a person waits no longer."""
-
 Place: TypeAlias = tuple[str, str]
 """Group (scope or index) and key."""
 
 Result = TypeVar("Result")
-
-
-class WriteFailed(Exception):
-    """The engine did not make a change; the message is for people."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
 
 
 class EntryChanged(WriteFailed):
@@ -111,14 +100,8 @@ class EntryCalls:
         group, key = place
         payload = {self.group: group, "key": key, "if_version": version, **rest}
         try:
-            return call(f"{self.prefix}::{name}", payload, result, timeout_s=WRITE_TIMEOUT_S)
-        except EngineTooSlow as error:
-            raise WriteFailed(
-                f"{error.message}. Whether it was written shows when you open the entry again."
-            ) from error
-        except InvocationFailed as error:
-            if error.error_code == VersionConflict.code:
+            return write(f"{self.prefix}::{name}", payload, result)
+        except WriteFailed as error:
+            if error.code == VersionConflict.code:
                 raise EntryChanged("The entry has been changed meanwhile.") from error
-            raise WriteFailed(str(error)) from error
-        except EngineNotRunning as error:
-            raise WriteFailed(str(error)) from error
+            raise

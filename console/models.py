@@ -18,6 +18,11 @@ class LivePage(models.Model):
             ("view_workers", "Can see connected workers"),
             ("view_functions", "Can see functions"),
             ("view_trigger_types", "Can see trigger types"),
+            ("view_queues", "Can see queues and their figures"),
+            ("publish_messages", "Can publish messages"),
+            ("pause_queues", "Can pause and resume queues"),
+            ("redrive_messages", "Can redrive dead letters"),
+            ("discard_messages", "Can discard dead letters"),
         )
 
     def __str__(self) -> str:

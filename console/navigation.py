@@ -32,6 +32,7 @@ LIVE: Final = (
     Item("Workers", "dns", "admin:live-workers", "console.view_workers"),
     Item("Functions", "function", "admin:live-functions", "console.view_functions"),
     Item("Trigger types", "category", "admin:live-trigger-types", "console.view_trigger_types"),
+    Item("Queues", "inbox", "admin:live-queues", "console.view_queues"),
 )
 
 DATA: Final = (
@@ -43,6 +44,7 @@ DATA: Final = (
         "admin:streams_streamitem_changelist",
         "streams.view_streamitem",
     ),
+    Item("Messages", "mail", "admin:engine_delivery_changelist", "engine.view_delivery"),
     Item("Triggers", "bolt", "admin:engine_trigger_changelist", "engine.view_trigger"),
 )
 

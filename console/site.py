@@ -13,7 +13,9 @@ from unfold.sites import UnfoldAdminSite
 
 from console.first_admin import has_admin
 from console.live.overview import OverviewPage
+from console.live.page import LivePage
 from console.live.pages import PAGES
+from console.live.queue_actions import ACTIONS, QueueAction
 from console.login import LoginForm
 from console.skin import mark
 
@@ -24,11 +26,12 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]  # Unfold has no types
     login_form = LoginForm
 
     def extra_urls(self) -> list[URLPattern]:
-        """Return the live pages, each for staff with its permission, and the sign for everybody.
+        """Return the live pages and actions, each for staff with its permission, and the sign.
 
         Called by Unfold.
         """
-        pages = [(page.route, self.admin_view(page.as_view()), page.name) for page in PAGES]
+        views: tuple[type[LivePage | QueueAction], ...] = (*PAGES, *ACTIONS)
+        pages = [(view.route, self.admin_view(view.as_view()), view.name) for view in views]
         return [
             *(path(route, view, name=name) for route, view, name in pages),
             path("favicon.ico", favicon, name="favicon"),

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from console.admin import accounts, kv, state, streams, triggers
+from console.admin import accounts, kv, queues, state, streams, triggers
 
-__all__ = ["accounts", "kv", "state", "streams", "triggers"]
+__all__ = ["accounts", "kv", "queues", "state", "streams", "triggers"]

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
-from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.db import DatabaseError
 from django.db.models import QuerySet
 from django.forms.models import modelform_factory
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
-from console.admin.entry_forms import AddForm, ChangeForm, EntryForm, address_of, is_editable
+from console.admin.entry_forms import AddForm, ChangeForm, EntryForm, address_of
 from console.admin.entry_table import ROWS, AnyEntry, EntryTable
-from console.entry_calls import EntryChanged, Place, WriteFailed
+from console.engine_calls import WriteFailed
+from console.entry_calls import EntryChanged, Place
+from console.history import record
+from console.json_field import is_editable
 from console.json_text import is_same_json
 from console.readable import indented_json, readable_json
 from kv.clock import now_ms
 from kv.entries import NO_VERSION
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,17 +296,8 @@ class EntryAdmin(EntryTable):
         """Write the line of the history; what it tells of is done, whether this fails or not."""
         group, key = place
         logged = entry or self.model(**{self.calls.group: group, "key": key})
-        user_id: Any = request.user.pk
         line = f"{self.calls.group} “{group}”, key “{key}”: {what}"
-        try:
-            LogEntry.objects.log_actions(user_id, [logged], flag, line, single_object=True)
-        except DatabaseError as error:
-            logger.exception("a change has no line in the history", extra={"change": line})
-            self.message_user(
-                request,
-                f"The change was made, but its history lacks a line for it: {error}",
-                messages.WARNING,
-            )
+        record(request, self.model, logged.pk, str(logged), flag, line)
 
     def _gone(self, request: HttpRequest) -> HttpResponse:
         self.message_user(request, "This entry is not there any more.", messages.WARNING)

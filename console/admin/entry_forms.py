@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote_plus
+from typing import TYPE_CHECKING, Final
 
 from django import forms
-from django.conf import settings
 from django.core.exceptions import ValidationError
-from unfold.widgets import (
-    UnfoldAdminIntegerFieldWidget,
-    UnfoldAdminTextareaWidget,
-    UnfoldAdminTextInputWidget,
-)
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
 from console.entry_calls import Place
-from console.json_text import NotJson, compact_json
-from console.readable import indented_json
+from console.json_field import JsonField
 from kv.models import KvEntry, StateEntry
 
 if TYPE_CHECKING:
@@ -27,30 +20,6 @@ else:
 
 MAX_TTL_MS: Final = 2**48 - 1
 """The engine takes no more."""
-
-SPARE_BYTES: Final = 64 * 1024
-"""Of a form, for everything but the value."""
-
-
-class JsonField(forms.CharField):
-    """A text that is JSON; its cleaned value is the text without its layout, as bytes."""
-
-    def __init__(self) -> None:
-        widget = UnfoldAdminTextareaWidget(
-            {"class": "iii-editor", "rows": 12, "spellcheck": "false", "autocomplete": "off"}
-        )
-        super().__init__(strip=False, widget=widget)
-
-    def clean(self, value: Any) -> Any:
-        """Check it.
-
-        Raises:
-            ValidationError: it is no JSON; the message names line and column.
-        """
-        try:
-            return compact_json(super().clean(value).replace("\r\n", "\n"))
-        except NotJson as error:
-            raise ValidationError(f"This is not JSON. {error}") from error
 
 
 class EntryForm(BaseForm):
@@ -115,11 +84,3 @@ class AddForm(EntryForm):
 def address_of(place: Place) -> str:
     """Return group and key as a form carries them; a browser changes bare line breaks."""
     return json.dumps(place)
-
-
-def is_editable(value: str) -> bool:
-    """Tell whether a value fits into a form that Django accepts."""
-    room = settings.DATA_UPLOAD_MAX_MEMORY_SIZE - SPARE_BYTES
-    if len(value) > room:
-        return False
-    return len(quote_plus(indented_json(value).replace("\n", "\r\n"))) <= room

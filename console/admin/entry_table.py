@@ -55,11 +55,13 @@ class EntryList(ChangeList):  # type: ignore[misc]  # Unfold has no types
     """A list that reads only the beginning of each value, and no more rows than it shows.
 
     Attributes:
+        column: the one that may be long; its beginning is the rows' `beginning`.
         has_next: whether there is another page.
     """
 
+    column: ClassVar[str] = "value"
     has_next: bool
-    result_list: Sequence[AnyEntry]
+    result_list: Sequence[Any]
 
     def get_results(self, request: HttpRequest) -> None:
         """Read the rows of the page."""
@@ -70,11 +72,11 @@ class EntryList(ChangeList):  # type: ignore[misc]  # Unfold has no types
         self.has_next = len(rows) > self.list_per_page
         self.result_list = rows[: self.list_per_page]
 
-    def get_queryset(self, *args: Any, **kwargs: Any) -> QuerySet[AnyEntry]:
+    def get_queryset(self, *args: Any, **kwargs: Any) -> QuerySet[Any]:
         """Return the rows without their values."""
-        rows: QuerySet[AnyEntry] = super().get_queryset(*args, **kwargs)
-        shortened: QuerySet[AnyEntry] = rows.annotate(beginning=Left("value", BEGINNING))
-        return shortened.defer("value")
+        rows: QuerySet[Any] = super().get_queryset(*args, **kwargs)
+        shortened: QuerySet[Any] = rows.annotate(beginning=Left(self.column, BEGINNING))
+        return shortened.defer(self.column)
 
 
 class EntryTable(ModelAdmin):  # type: ignore[misc]  # Unfold has no types
@@ -155,9 +157,7 @@ class EntryTable(ModelAdmin):  # type: ignore[misc]  # Unfold has no types
     @display(description="value")  # type: ignore[untyped-decorator]
     def short_value(self, entry: AnyEntry) -> SafeString:
         """Show the beginning of the value."""
-        text = readable_escapes(entry.beginning)  # type: ignore[union-attr]  # of EntryList
-        short = text if len(text) <= SHORT_VALUE else f"{text[:SHORT_VALUE]}…"
-        return format_html('<code class="iii-id iii-short">{}</code>', short)
+        return short_json(entry.beginning)  # type: ignore[union-attr]  # of EntryList
 
     @display(description="version")  # type: ignore[untyped-decorator]
     def shown_version(self, entry: AnyEntry) -> str:
@@ -203,6 +203,13 @@ class EntryTable(ModelAdmin):  # type: ignore[misc]  # Unfold has no types
 
 def _live(rows: QuerySet[AnyEntry]) -> QuerySet[AnyEntry]:
     return rows.filter(Q(expires_at=None) | Q(expires_at__gt=now_ms()))
+
+
+def short_json(beginning: str) -> SafeString:
+    """Return the beginning of JSON text as code."""
+    text = readable_escapes(beginning)
+    short = text if len(text) <= SHORT_VALUE else f"{text[:SHORT_VALUE]}…"
+    return format_html('<code class="iii-id iii-short">{}</code>', short)
 
 
 def short_name(text: str) -> SafeString:

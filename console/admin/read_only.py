@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
@@ -17,7 +17,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # Unfold has no types
     lock, for which the engine's one writer would wait: so they are refused before they begin.
     """
 
-    actions = None
+    actions: ClassVar[Any] = None
     change_form_template = "console/read_only/form.html"
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count
@@ -10,10 +13,27 @@ from django.http import HttpRequest
 from console.live.addresses import worker_url
 from console.live.functions import list_functions
 from console.live.page import LivePage
+from console.live.queues import VIEW_QUEUES
 from console.live.trigger_types import list_trigger_types
 from console.live.workers import list_workers
+from console.queue_calls import NoQueueModule, QueueEntry, list_queues
 from engine.apps import get_engine
 from engine.models import Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class QueueTotals:
+    """Figures of all queues together."""
+
+    count: int
+    depth: int
+    dead: int
+
+    @classmethod
+    def of(cls, queues: Sequence[QueueEntry]) -> QueueTotals:
+        """Add them up."""
+        depth = sum(each.depth for each in queues)
+        return cls(len(queues), depth, sum(each.dlq_depth for each in queues))
 
 
 class OverviewPage(LivePage):
@@ -36,6 +56,9 @@ class OverviewPage(LivePage):
             context["trigger_types"] = list_trigger_types()
         if may("engine.view_trigger"):
             context["triggers"] = count_triggers()
+        if may(VIEW_QUEUES):
+            with suppress(NoQueueModule):
+                context["queues"] = QueueTotals.of(list_queues().queues)
         return context
 
 

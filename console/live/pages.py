@@ -6,6 +6,7 @@ from typing import Final
 
 from console.live.functions import FunctionPage, FunctionsPage
 from console.live.page import LivePage
+from console.live.queues import QueuePage, QueuesPage
 from console.live.trigger_types import TriggerTypePage, TriggerTypesPage
 from console.live.workers import WorkerPage, WorkersPage
 
@@ -16,4 +17,6 @@ PAGES: Final[tuple[type[LivePage], ...]] = (
     FunctionPage,
     TriggerTypesPage,
     TriggerTypePage,
+    QueuesPage,
+    QueuePage,
 )

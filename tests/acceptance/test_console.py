@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.acceptance.browser import Browser
 from tests.acceptance.engine_process import EngineProcess
+from tests.acceptance.queue_topic import Topic
 from tests.acceptance.raw_worker import RawWorker
 from tests.acceptance.sdks import PYTHON
 from tests.acceptance.waiting import wait_until
@@ -152,4 +153,43 @@ def test_the_live_pages_show_a_worker_that_comes_and_goes(
     worker.terminate()
 
     expect(page.get_by_role("heading", name="No worker is connected")).to_be_visible()
+    assert browser.complaints == []
+
+
+def test_a_dead_letter_is_seen_mended_and_redriven(
+    browser: Browser, page: Page, driver: RawWorker
+) -> None:
+    topic = Topic(driver, "orders")
+    driver.bind("queue", "shop::bill", {"topic": "orders", "queue_config": {"maxRetries": 0}})
+    wait_until(lambda: topic.consumers == 1, "the function has subscribed")
+    page.get_by_role("link", name="Queues").first.click()
+    page.get_by_role("link", name="orders", exact=True).click()
+    facts = page.locator("[data-live] dl div")
+    dead = facts.filter(has_text="Dead letters").locator("dd")
+    expect(dead).to_have_text("0")
+
+    page.get_by_role("link", name="Publish a message").click()
+    page.get_by_role("textbox", name="Payload").fill('{"id": 7}')
+    page.get_by_role("button", name="Publish").click()
+    expect(page.locator("pre")).to_have_text('{\n  "id": 7\n}')
+    page.get_by_role("button", name="Send it").click()
+
+    # Nobody offers the function: the message dies, and the page shows it by itself.
+    expect(page.get_by_text("Published message").first).to_be_visible()
+    group = page.get_by_role("row").filter(has_text="function_not_found")
+    expect(group).to_contain_text("shop::bill")
+    dead.get_by_role("link", name="1").click()
+    page.locator("#result_list").get_by_role("link").first.click()
+    page.get_by_role("link", name="Redrive").click()
+    editor = page.get_by_role("textbox", name="Payload")
+    expect(editor).to_have_value('{\n  "id": 7\n}')
+
+    orders: list[Any] = []
+    driver.serve("shop::bill", orders.append)
+    editor.fill('{"id": 7, "total": 5}')
+    page.get_by_role("button", name="Redrive it").click()
+
+    expect(page.get_by_text("with the payload of the form").first).to_be_visible()
+    wait_until(lambda: orders == [{"id": 7, "total": 5}], "the message is delivered anew")
+    expect(facts.filter(has_text="Delivered").locator("dd")).to_have_text("1")
     assert browser.complaints == []
