@@ -34,6 +34,9 @@ NODES: Final = "engine_enginenode"
 COUNTERS: Final = "kv_versioncounter"
 """Counted by sequences on PostgreSQL, which leaves the table empty there."""
 
+MADE_AT_START: Final = frozenset({"engine_queue", "engine_queuesubscription"})
+"""Tables in which every engine has rows from its start on, those of its named queues."""
+
 VERSIONED: Final = {
     "state": "kv_stateentry",
     "kv_server": "kv_kventry",

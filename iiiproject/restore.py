@@ -28,6 +28,7 @@ from iiiproject.backup_file import (
     COMPANIONS,
     COUNTERS,
     FORMAT,
+    MADE_AT_START,
     MARK,
     NODES,
     VERSIONED,
@@ -201,7 +202,8 @@ def _former_versions(path: Path, *, replaces: bool) -> dict[str, int]:
         return {}
     try:
         with opened(readable(path)) as connection:
-            rows = sum(count_rows(connection).values())
+            counted = count_rows(connection).items()
+            rows = sum(count for table, count in counted if table not in MADE_AT_START)
             versions = next_versions(connection)
     except sqlite3.Error as error:
         if not replaces:
@@ -313,7 +315,8 @@ def _keep_engines_out() -> None:
     Raises:
         BackupError: an engine holds a lease.
     """
-    from engine.node import LEASE, live_nodes
+    from engine.models import NODE_LEASE
+    from engine.node import live_nodes
 
     _execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
     # An engine's first statement inserts a row here.
@@ -321,12 +324,13 @@ def _keep_engines_out() -> None:
     if nodes := [f"{node} on engine {node.version}" for node in live_nodes()]:
         raise BackupError(
             f"an engine uses {describe_database()} ({'; '.join(nodes)}): stop it; one that was "
-            f"killed counts as running for {LEASE.seconds} s"
+            f"killed counts as running for {NODE_LEASE.seconds} s"
         )
 
 
 def _count(models: list[type[Model]]) -> int:
-    return sum(model._base_manager.using("default").count() for model in models)
+    counted = (each for each in models if _table(each) not in MADE_AT_START)
+    return sum(model._base_manager.using("default").count() for model in counted)
 
 
 def _table(model: type[Model]) -> str:
@@ -342,10 +346,13 @@ def _copy_table(model: type[Model], progress: Progress) -> None:
 
 
 def _count_on(model: type[Model], last_keys: dict[str, int]) -> None:
+    """Let keys be counted behind those that are there, and behind all that SQLite remembers."""
     key = model._meta.pk
     table = _table(model)
-    if isinstance(key, AutoField) and table in last_keys:
-        _raise_sequence(_sequence_of(table, key.column), last_keys[table])
+    if isinstance(key, AutoField):
+        there: int = _execute(f'SELECT coalesce(max("{key.column}"), 0) FROM "{table}"')
+        last = max(there, last_keys.get(table, 0))
+        _raise_sequence(_sequence_of(table, key.column), last)
 
 
 def _sequence_of(table: str, column: str | None) -> str:

@@ -31,6 +31,9 @@ MANAGE: Final = Path(__file__).parents[2] / "manage.py"
 LIMIT_S: Final = 60
 CLEAN: Final = {"DATABASE_URL": "", "REDIS_URL": "", "III_DATA_DIR": "", "III_CONSOLE_PORT": "off"}
 
+NAMED_QUEUES: Final = 3
+"""Those of the config, and `default`."""
+
 KEYS: Final = 20
 """How many keys the writer goes round."""
 
@@ -42,6 +45,8 @@ VALUES: Final[dict[str, str]] = {
 }
 """JSON texts that come back changed from whatever parses them on the way."""
 
+CALL: Final = '{"type": "invokefunction", "function_id": "%s", "data": %s}'
+
 TABLES: Final = {
     "kv_stateentry": "position, scope, key, value, version, expires_at",
     "kv_kventry": 'position, "index", key, value, version, expires_at',
@@ -49,7 +54,22 @@ TABLES: Final = {
     "engine_trigger": "id, identity, trigger_id, trigger_type, function_id, config, metadata, "
     "namespace, trigger_namespace, state, error, is_owned, owner_id, owner_name, registered_at, "
     "detached_at",
+    "engine_queue": "id, kind, name, is_paused",
+    "engine_queuesubscription": "id, queue_id, function_id, policy, delivered, failed",
+    "engine_delivery": "id, queue_id, subscription_id, message_id, function_id, data, context, "
+    "message_group, state, attempts, run_at, enqueued_at, expires_at, error, history, failed_at",
+    "engine_idempotencykey": "queue_id, key, message_id, expires_at",
 }
+
+NEW_TABLES: Final = (
+    "outboxmessage",
+    "idempotencykey",
+    "delivery",
+    "queuesubscription",
+    "queue",
+    "enginenode",
+)
+"""What the engine's first migration did not make."""
 
 _numbers = itertools.count(1)
 
@@ -206,8 +226,7 @@ def file(sample: Path, tmp_path: Path) -> Path:
 
 def set_text(worker: RawWorker, function_id: str, at: dict[str, str], value: str) -> None:
     """Set a value to the letter."""
-    data = json.dumps(at)[:-1] + f', "value": {value}}}'
-    worker.send(f'{{"type": "invokefunction", "function_id": "{function_id}", "data": {data}}}')
+    worker.send(CALL % (function_id, json.dumps(at)[:-1] + f', "value": {value}}}'))
 
 
 def fill(place: Place) -> tuple[int, int]:
@@ -219,6 +238,9 @@ def fill(place: Place) -> tuple[int, int]:
             set_text(worker, "kv_server::set", {"index": "values", "key": key}, value)
             item = {"stream_name": "values", "group_id": "g", "item_id": key}
             set_text(worker, "stream::set", item, value)
+            message = f'{{"topic": "{key}", "idempotency_key": "{key}", "data": {value}}}'
+            worker.send(CALL % ("enqueue", message))
+        worker.call("engine::queue::pause", {"queue": "number"})
         # The first row is changed and stays the first; the last one is gone.
         worker.call("state::set", {"scope": "values", "key": "nul", "value": "again"})
         set_text(worker, "state::set", {"scope": "values", "key": "nul"}, VALUES["nul"])
@@ -235,6 +257,14 @@ def set_one(place: Place, key: str) -> tuple[int, int]:
     query = f"SELECT position, version FROM kv_stateentry WHERE key = '{key}'"
     ((position, version),) = place.fetch(query)
     return position, version
+
+
+def enqueue_one(place: Place) -> int:
+    """Let an engine put in a message; return the id of its row."""
+    with place.running() as process, RawWorker(process.worker_url) as worker:
+        worker.call("enqueue", {"topic": "new", "data": None})
+    ((row_id,),) = place.fetch("SELECT max(id) FROM engine_delivery")
+    return int(row_id)
 
 
 # --- round trips --------------------------------------------------------------------------------
@@ -260,18 +290,25 @@ def test_everything_comes_back_as_it_was(
         "kv_kventry": 4,
         "streams_streamitem": 4,
         "engine_trigger": 1,
+        "engine_queue": 4 + NAMED_QUEUES,
+        "engine_queuesubscription": NAMED_QUEUES,
+        "engine_delivery": 4,
+        "engine_idempotencykey": 4,
     }
     assert {row[2]: row[3] for row in rows["kv_stateentry"]} == VALUES
+    assert [row[5] for row in rows["engine_delivery"]] == list(VALUES.values())
 
     file = tmp_path / "a.backup"
-    assert old.succeed("backup", file).startswith(f"{file}: 13 rows in 4 tables, ")
+    count = sum(map(len, rows.values()))
+    assert old.succeed("backup", file).startswith(f"{file}: {count} rows in 9 tables, ")
     ((version, database),) = read(file, "SELECT engine_version, database FROM iii_backup")
     assert (version, database) == (engine.__version__, source)
 
-    assert ": 13 rows in 4 tables, as they were in " in new.succeed("restore", file)
+    assert f": {count} rows in 9 tables, as they were in " in new.succeed("restore", file)
     assert new.rows() == rows
     position, version = set_one(new, "after")
     assert (position > last_position, version > last_version) == (True, True)
+    assert enqueue_one(new) > max(row[0] for row in rows["engine_delivery"])
     for store, table in (("kv_server", "kv_kventry"), ("stream", "streams_streamitem")):
         if new.url:
             ((next_version,),) = new.fetch(f"SELECT nextval('{table}_version')")
@@ -324,8 +361,8 @@ def test_a_backup_of_a_writing_engine_is_one_moment(
 def test_a_backup_of_an_older_engine_is_migrated(kind: str, file: Path, make: MakePlace) -> None:
     change(
         file,
-        "DROP TABLE engine_enginenode",
-        "DELETE FROM django_migrations WHERE app = 'engine' AND name = '0002_engine_node'",
+        *(f"DROP TABLE engine_{table}" for table in NEW_TABLES),
+        "DELETE FROM django_migrations WHERE app = 'engine' AND name > '0002'",
         "DROP TABLE streams_streamitem",
         "DELETE FROM django_migrations WHERE app = 'streams'",
     )
