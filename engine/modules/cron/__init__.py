@@ -1,0 +1,1 @@
+"""Cron: functions that are called at the times a schedule names."""
