@@ -30,6 +30,11 @@ modules:
   - class: modules::state::StateModule
   - class: modules::kv_server::KvServer
   - class: modules::pubsub::PubSubModule
+  - class: modules::queue::QueueModule
+    config:
+      queue_configs:
+        jobs: {{ max_retries: 12, backoff_ms: 20 }}
+        ordered: {{ type: fifo, message_group_field: group, concurrency: 4, backoff_ms: 20 }}
   - class: modules::stream::StreamModule
     config:
       port: {stream_port}
@@ -39,6 +44,7 @@ modules:
 _FOREIGN_SETTINGS: Final = {
     "DATABASE_URL": "",
     "REDIS_URL": "",
+    "CELERY_BROKER_URL": "",
     "III_HOST": "",
     "III_CONSOLE_PORT": "off",
 }
@@ -75,9 +81,8 @@ class EngineProcess(Process):
         )
         command = [sys.executable, str(_MANAGE), "runengine", "-c", str(config)]
         command += ["--data-dir", str(folder / "data"), "--server", server]
-        super().__init__(
-            f"engine-{server}", command, folder, _FOREIGN_SETTINGS | dict(environment or {})
-        )
+        settings = {**_FOREIGN_SETTINGS, "III_URL": self.worker_url, **(environment or {})}
+        super().__init__(f"engine-{server}", command, folder, settings)
 
     @property
     def worker_url(self) -> str:

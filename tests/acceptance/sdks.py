@@ -109,6 +109,11 @@ class Sdk:
         return self.language == "python" and self.release >= (0, 9, 0)
 
     @property
+    def has_enqueue_action(self) -> bool:
+        """A call may be put into a named queue: `TriggerAction.Enqueue`."""
+        return self.release >= (0, 9, 0)
+
+    @property
     def reattaches(self) -> bool:
         """A reconnecting worker names its former connection, so that it is dropped at once."""
         return self.release >= (0, 21, 8)

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     if options.list:
-        print("\n".join(f"{scenario.name:19}{scenario.title}" for scenario in SCENARIOS))
+        print("\n".join(f"{scenario.name:24}{scenario.title}" for scenario in SCENARIOS))
         return 0
     chosen = [one for one in SCENARIOS if not options.scenario or one.name in options.scenario]
     try:

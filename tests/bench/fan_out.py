@@ -15,7 +15,14 @@ from tests.bench.connection import Loop
 from tests.bench.figures import percentile
 from tests.bench.followers import STREAM, Follower, Tally, TimingFollower
 from tests.bench.frames import Template, call_template
-from tests.bench.jobs import CallResult, PublishJob, StreamJob, WeightJob, WeightResult
+from tests.bench.jobs import (
+    CallResult,
+    DeliverJob,
+    PublishJob,
+    StreamJob,
+    WeightJob,
+    WeightResult,
+)
 from tests.bench.measuring import (
     LOST_AFTER_S,
     READY_LIMIT_S,
@@ -25,7 +32,7 @@ from tests.bench.measuring import (
     await_open,
 )
 from tests.bench.one_call import ask
-from tests.bench.procfs import cpu_seconds, memory
+from tests.bench.procfs import cpu_seconds, memory, tree_cpu_seconds
 from tests.bench.traffic import Caller, Worker, subscription
 
 # What every payload of a change holds once.
@@ -119,7 +126,7 @@ def run_publish(job: PublishJob) -> CallResult:
     )
     await_open(loop, [*workers, caller])
     _await_subscriptions(loop, job, topic)
-    result = _measure(loop, caller, job, caller.ledger.latencies_s)
+    result = measure_deliveries(loop, caller, job, caller.ledger.latencies_s)
     loop.close()
     wrong = result.wrong + sum(worker.spoiled for worker in workers)
     return msgspec.structs.replace(result, wrong=wrong)
@@ -154,7 +161,7 @@ def run_streams(job: StreamJob) -> CallResult:
     await_open(loop, [*followers, caller])
     await_all(loop, lambda: all(each.is_following for each in followers), "follow")
     latencies_s = caller.ledger.latencies_s if watch is None else watch.latencies_s
-    result = _measure(loop, caller, job, latencies_s)
+    result = measure_deliveries(loop, caller, job, latencies_s)
     loop.close()
     wrong = result.wrong + tally.lagged
     if watch is not None:  # everybody has to have seen everything, not only all together
@@ -221,20 +228,26 @@ def _await_subscriptions(loop: Loop, job: PublishJob, topic: str) -> None:
         )
 
 
-def _measure(
-    loop: Loop, caller: FanCaller, job: PublishJob | StreamJob, latencies_s: list[float]
+def measure_deliveries(
+    loop: Loop,
+    caller: FanCaller,
+    job: PublishJob | StreamJob | DeliverJob,
+    latencies_s: list[float],
 ) -> CallResult:
     """Count deliveries after the warm-up; then wait until every one has come."""
     caller.start()
     _serve_until(loop, caller, perf_counter() + job.warmup_s)
     latencies_s.clear()
     delivered = caller.delivered()
+    helper = job.helper if isinstance(job, DeliverJob) else 0
+    helper_cpu_s = tree_cpu_seconds(helper)
     cpu_s, load_cpu_s = cpu_seconds(job.pid), time.process_time()
     started = perf_counter()
     _serve_until(loop, caller, started + job.seconds)
     seconds = perf_counter() - started
     load_cpu_s = time.process_time() - load_cpu_s
     cpu_s = cpu_seconds(job.pid) - cpu_s
+    helper_cpu_s = tree_cpu_seconds(helper) - helper_cpu_s
     delivered = caller.delivered() - delivered
     measured = sorted(latencies_s)
     caller.stop()
@@ -252,6 +265,7 @@ def _measure(
         duplicated=max(0, -caller.missing) + caller.ledger.duplicated,
         wrong=caller.failed,
         sample=caller.first_failure.decode(errors="replace"),
+        helper_cpu_s=helper_cpu_s,
     )
 
 

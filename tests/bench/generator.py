@@ -20,15 +20,20 @@ from tests.bench.fan_out import run_publish, run_streams, run_weight
 from tests.bench.frames import FrameError, Template, call_template
 from tests.bench.jobs import (
     STORE_SCOPE,
+    BacklogJob,
     CallJob,
     CallResult,
     ChannelJob,
+    DeliverJob,
+    EnqueueJob,
     FleetJob,
     FleetResult,
     MeasuringJob,
     MixedJob,
     MixedResult,
+    PickUpJob,
     PublishJob,
+    QuietJob,
     Result,
     ServeJob,
     StoreJob,
@@ -52,6 +57,7 @@ from tests.bench.measuring import (
 )
 from tests.bench.one_call import ask
 from tests.bench.procfs import cpu_seconds, memory, raise_open_files_limit
+from tests.bench.queues import run_backlog, run_deliver, run_enqueue, run_pick_up, run_quiet
 from tests.bench.traffic import Caller, PacedCaller, Worker, http_trigger
 from tests.bench.transfers import run_channel, run_transfer
 
@@ -240,6 +246,11 @@ _RUNS: Final[dict[type[MeasuringJob], Callable[[Any], Result]]] = {
     WeightJob: run_weight,
     ChannelJob: run_channel,
     TransferJob: run_transfer,
+    EnqueueJob: run_enqueue,
+    DeliverJob: run_deliver,
+    PickUpJob: run_pick_up,
+    BacklogJob: run_backlog,
+    QuietJob: run_quiet,
 }
 
 

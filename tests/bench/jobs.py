@@ -155,6 +155,86 @@ class ChannelJob(msgspec.Struct, frozen=True, tag=True):
     warmup_s: float = 0.3
 
 
+class EnqueueJob(msgspec.Struct, frozen=True, tag=True):
+    """Put messages into a topic whose only subscriber is paused: nothing is delivered meanwhile."""
+
+    port: int
+    pid: int
+    depth: int
+    payload_bytes: int
+    seconds: float
+    warmup_s: float = 0.3
+
+
+class DeliverJob(msgspec.Struct, frozen=True, tag=True):
+    """Put messages into a topic whose only subscriber answers each one at once.
+
+    Attributes:
+        helper: another process whose processor time is told: the Celery worker; 0 for none.
+        depth: messages on their way: put in and not yet answered, or not yet with the worker.
+        groups: into how many message groups they go in turn; 0 for a queue that keeps no order.
+        concurrency: of the subscription; 0 for that of the config.
+    """
+
+    port: int
+    pid: int
+    depth: int
+    payload_bytes: int
+    seconds: float
+    helper: int = 0
+    groups: int = 0
+    concurrency: int = 0
+    warmup_s: float = 0.3
+
+
+class PickUpJob(msgspec.Struct, frozen=True, tag=True):
+    """Put one message after the other into an idle queue.
+
+    Attributes:
+        pause_s: from the arrival of one until the next; long enough to be idle again.
+    """
+
+    port: int
+    pid: int
+    messages: int
+    payload_bytes: int
+    pause_s: float
+
+
+class BacklogJob(msgspec.Struct, frozen=True, tag=True):
+    """Put so many messages into a paused topic, then let its subscriber have them.
+
+    Attributes:
+        helper: as that of a `DeliverJob`.
+        depth: of the calls that put them in.
+    """
+
+    port: int
+    pid: int
+    messages: int
+    depth: int
+    payload_bytes: int
+    helper: int = 0
+
+
+class QuietJob(msgspec.Struct, frozen=True, tag=True):
+    """Subscribe to so many topics, and do nothing.
+
+    Attributes:
+        helper: as that of a `DeliverJob`.
+        settle_s: after the last subscription, before it is measured.
+        database_url: of a PostgreSQL whose transactions are counted; empty for none.
+    """
+
+    port: int
+    pid: int
+    queues: int
+    seconds: float
+    settle_s: float
+    helper: int = 0
+    database_url: str = ""
+
+
 class TransferJob(msgspec.Struct, frozen=True, tag=True):
     """Send one body through an HTTP route to the worker behind it, or from it."""
 
@@ -175,6 +255,11 @@ MeasuringJob = (
     | WeightJob
     | ChannelJob
     | TransferJob
+    | EnqueueJob
+    | DeliverJob
+    | PickUpJob
+    | BacklogJob
+    | QuietJob
 )
 Job = MeasuringJob | ServeJob
 
@@ -191,6 +276,7 @@ class CallResult(msgspec.Struct, frozen=True):
         wrong: answers of the whole job that are errors, or that carry another payload than the
             call; spoiled calls that arrived at the worker are among them.
         sample: the beginning of the first wrong answer.
+        helper_cpu_s: processor time of the job's helper, if it has one.
     """
 
     calls: int
@@ -204,6 +290,7 @@ class CallResult(msgspec.Struct, frozen=True):
     duplicated: int
     wrong: int
     sample: str
+    helper_cpu_s: float = 0.0
 
     @property
     def calls_per_s(self) -> float:
@@ -293,7 +380,53 @@ class TransferResult(msgspec.Struct, frozen=True):
         return (self.rss_most_kib - self.rss_before_kib) / 1024
 
 
-Result = CallResult | FleetResult | MixedResult | WeightResult | TransferResult
+class BacklogResult(msgspec.Struct, frozen=True):
+    """How a backlog was put in and delivered, and the measured process's memory around that.
+
+    Attributes:
+        enqueue_s: until all of it was in; `calls` is what was delivered after that.
+        rss_most_kib: the most until all was delivered.
+    """
+
+    enqueue_s: float
+    calls: CallResult
+    rss_before_kib: int
+    rss_most_kib: int
+
+    @property
+    def growth_mib(self) -> float:
+        """By how much the measured process was larger at its largest."""
+        return (self.rss_most_kib - self.rss_before_kib) / 1024
+
+
+class QuietResult(msgspec.Struct, frozen=True):
+    """What is done where nothing is to do.
+
+    Attributes:
+        transactions: of the database, whoever made them; None if they are not counted.
+    """
+
+    queues: int
+    seconds: float
+    cpu_s: float
+    helper_cpu_s: float
+    transactions: int | None
+
+    @property
+    def busy_percent(self) -> float:
+        """Share of one processor that the measured process used."""
+        return self.cpu_s / self.seconds * 100
+
+
+Result = (
+    CallResult
+    | FleetResult
+    | MixedResult
+    | WeightResult
+    | TransferResult
+    | BacklogResult
+    | QuietResult
+)
 
 
 def store_key(number: int) -> str:

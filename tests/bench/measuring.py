@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from tests.bench.connection import Connection, Loop
 from tests.bench.figures import percentile
-from tests.bench.jobs import CallJob, CallResult, FleetJob, StoreJob
+from tests.bench.jobs import CallJob, CallResult, EnqueueJob, FleetJob, StoreJob
 from tests.bench.procfs import cpu_seconds
 from tests.bench.traffic import Caller, PacedCaller, Worker
 
@@ -68,10 +68,13 @@ def await_success(loop: Loop, caller: Caller) -> None:
 
 
 def measure(
-    loop: Loop, caller: Caller, workers: Sequence[Worker], job: CallJob | FleetJob | StoreJob
+    loop: Loop,
+    caller: Caller,
+    workers: Sequence[Worker],
+    job: CallJob | FleetJob | StoreJob | EnqueueJob,
 ) -> CallResult:
     """Keep calls in flight and measure after the warm-up; wait until every call is answered."""
-    calls = None if isinstance(job, FleetJob) else job.calls
+    calls = None if isinstance(job, FleetJob | EnqueueJob) else job.calls
     if calls is None:
         caller.start()
         serve_until(loop, perf_counter() + job.warmup_s)

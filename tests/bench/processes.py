@@ -11,7 +11,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -19,10 +20,12 @@ import msgspec
 
 from tests.bench.frames import upgrade_request
 from tests.bench.jobs import (
+    BacklogResult,
     CallResult,
     FleetResult,
     MeasuringJob,
     MixedResult,
+    QuietResult,
     ServeJob,
     TransferResult,
     WeightResult,
@@ -41,7 +44,19 @@ _LOG_TAIL_BYTES = 4000
 # Processors that `--pin` gives to the measured process and to the load.
 _SUBJECT_CPU, _LOAD_CPU = {0}, {1}
 
-ResultT = TypeVar("ResultT", CallResult, FleetResult, MixedResult, WeightResult, TransferResult)
+ResultT = TypeVar(
+    "ResultT",
+    CallResult,
+    FleetResult,
+    MixedResult,
+    WeightResult,
+    TransferResult,
+    BacklogResult,
+    QuietResult,
+)
+
+# What the processes of one deployment know each other by.
+_SECRET: Final = "of-the-bench"
 
 
 class BenchFailed(Exception):
@@ -90,16 +105,21 @@ class Processes:
         command = [sys.executable, "-m", "tests.bench.bare_router", str(port)]
         with tempfile.TemporaryDirectory(prefix="iii-bench-") as directory:
             log = Path(directory) / "log"
-            with _running("bare router", command, port, log, self._pin(_SUBJECT_CPU)) as subject:
-                yield subject
+            is_ready = partial(_answers, port)
+            prepare = self._pin(_SUBJECT_CPU)
+            with _running("bare router", command, log, is_ready, prepare) as started:
+                yield Subject("bare router", started.pid, port, started.start_s)
 
     @contextmanager
-    def engine(self, database_url: str = "", data: Path | None = None) -> Iterator[Subject]:
+    def engine(
+        self, database_url: str = "", data: Path | None = None, redis_url: str = ""
+    ) -> Iterator[Subject]:
         """Run one engine on free ports.
 
         Args:
             database_url: of an empty PostgreSQL; the embedded SQLite if there is none.
             data: a data directory that is kept; an empty one of its own if there is none.
+            redis_url: of the broker of its `celery_worker`; it runs Celery itself if there is none.
         """
         port, http_port, stream_port = _free_ports(3)
         with tempfile.TemporaryDirectory(prefix="iii-bench-") as directory:
@@ -111,6 +131,7 @@ class Processes:
                 f"    config: {{ port: {http_port} }}\n"
                 "  - class: modules::state::StateModule\n"
                 "  - class: modules::pubsub::PubSubModule\n"
+                "  - class: modules::queue::QueueModule\n"
                 "  - class: modules::stream::StreamModule\n"
                 f"    config: {{ port: {stream_port} }}\n",
                 encoding="utf-8",
@@ -123,10 +144,28 @@ class Processes:
             if database_url:
                 self.migrate(data, database_url)
             log = Path(directory) / "log"
-            with _running(
-                "engine", command, port, log, self._pin(_SUBJECT_CPU), _environment(database_url)
-            ) as subject:
-                yield replace(subject, http_port=http_port, stream_port=stream_port)
+            environment = _environment(database_url, redis_url)
+            is_ready = partial(_answers, port)
+            prepare = self._pin(_SUBJECT_CPU)
+            with _running("engine", command, log, is_ready, prepare, environment) as started:
+                yield Subject("engine", started.pid, port, started.start_s, http_port, stream_port)
+
+    @contextmanager
+    def celery_worker(self, engine: Subject, redis_url: str) -> Iterator[int]:
+        """Run one Celery worker for an engine, and give its process id."""
+        command = [sys.executable, "-m", "celery", "-A", "iiiproject", "worker", "-l", "INFO"]
+        with tempfile.TemporaryDirectory(prefix="iii-bench-") as directory:
+            log = Path(directory) / "log"
+            environment = _environment("", redis_url) | {
+                "III_URL": f"ws://127.0.0.1:{engine.port}",
+                "III_DATA_DIR": directory,
+            }
+
+            def is_ready() -> bool:
+                return b" ready." in log.read_bytes()
+
+            with _running("celery worker", command, log, is_ready, None, environment) as started:
+                yield started.pid
 
     def migrate(self, data: Path, database_url: str = "") -> None:
         """Let the engine make its tables: in a data directory, or in a PostgreSQL.
@@ -209,16 +248,24 @@ class Processes:
         return lambda: os.sched_setaffinity(0, cpus)
 
 
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A process that is ready, and how long that took."""
+
+    pid: int
+    start_s: float
+
+
 @contextmanager
 def _running(
     name: str,
     command: Sequence[str],
-    port: int,
     log: Path,
+    is_ready: Callable[[], bool],
     prepare: Callable[[], None] | None,
     environment: Mapping[str, str] | None = None,
-) -> Iterator[Subject]:
-    """Run a process while the block is run, from the moment it answers on its port."""
+) -> Iterator[_Started]:
+    """Run a process while the block is run, from the moment it is ready."""
     started = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -230,28 +277,31 @@ def _running(
             env=environment,
         )
     try:
-        _await_port(name, process, port, log)
-        yield Subject(name, process.pid, port, time.monotonic() - started)
+        _await_ready(name, process, is_ready, log)
+        yield _Started(process.pid, time.monotonic() - started)
         if process.poll() is not None:
             raise BenchFailed(f"{name}: ended by itself: {_tail(log)}")
     finally:
         _stop(process)
 
 
-def _environment(database_url: str) -> dict[str, str]:
-    """Return an engine's environment: a database that is named in this one is never measured."""
-    return {**os.environ, "DATABASE_URL": database_url}
+def _environment(database_url: str, redis_url: str = "") -> dict[str, str]:
+    """Return an engine's environment: services that are named in this one are never measured."""
+    services = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "SECRET_KEY": _SECRET}
+    return {**os.environ, **services}
 
 
-def _await_port(name: str, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _await_ready(
+    name: str, process: subprocess.Popen[bytes], is_ready: Callable[[], bool], log: Path
+) -> None:
     deadline = time.monotonic() + _START_LIMIT_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise BenchFailed(f"{name}: did not start: {_tail(log)}")
-        if _answers(port):
+        if is_ready():
             return
         time.sleep(_POLL_S)
-    raise BenchFailed(f"{name}: no answer on port {port} in {_START_LIMIT_S:.0f} s")
+    raise BenchFailed(f"{name}: not ready in {_START_LIMIT_S:.0f} s: {_tail(log)}")
 
 
 def _answers(port: int) -> bool:

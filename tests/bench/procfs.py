@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,22 @@ class Memory:
 def cpu_seconds(pid: int) -> float:
     """Return user and system time of all threads of a process, in steps of 10 ms."""
     return parse_cpu_seconds(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8"))
+
+
+def tree_cpu_seconds(pid: int) -> float:
+    """Return user and system time of a process and all its living descendants; 0.0 for pid 0."""
+    return sum(map(cpu_seconds, descendants(pid))) if pid else 0.0
+
+
+def descendants(pid: int) -> list[int]:
+    """Return a process with its children, their children and so on."""
+    found = [pid]
+    for parent in found:
+        for children in Path("/proc").glob(f"{parent}/task/*/children"):
+            # A thread may end between the two looks.
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found += map(int, children.read_text(encoding="ascii").split())
+    return found
 
 
 def parse_cpu_seconds(stat: str) -> float:

@@ -6,15 +6,22 @@ import msgspec
 import pytest
 
 from tests.bench.jobs import (
+    BacklogJob,
+    BacklogResult,
     CallJob,
     CallResult,
     ChannelJob,
+    DeliverJob,
+    EnqueueJob,
     FleetJob,
     FleetResult,
     Job,
     MixedJob,
     MixedResult,
+    PickUpJob,
     PublishJob,
+    QuietJob,
+    QuietResult,
     ServeJob,
     StoreJob,
     StreamJob,
@@ -58,6 +65,11 @@ _RESULT = CallResult(
         WeightJob(1, 2, 10_000),
         ChannelJob(1, 2, 65_536, 0.5),
         TransferJob(1, 3, 2, "upload", 1 << 30),
+        EnqueueJob(1, 2, 512, 100, 0.5),
+        DeliverJob(1, 2, 512, 100, 0.5, helper=3, groups=1_000, concurrency=64),
+        PickUpJob(1, 2, 100, 100, 0.12),
+        BacklogJob(1, 2, 100_000, 512, 100, helper=3),
+        QuietJob(1, 2, 100, 10, 3, helper=3, database_url="postgres://iii@127.0.0.1:5/postgres"),
     ],
 )
 def test_a_job_arrives_as_it_was_sent(job: Job) -> None:
@@ -73,11 +85,15 @@ def test_a_result_arrives_as_it_was_sent() -> None:
     weight = WeightResult(10, 0.5, 1000, 1250)
     transfer = TransferResult(1 << 30, 4.0, 1.0, 2.0, 100_000, 110_240)
     mixed = MixedResult(calls=_RESULT, sets=msgspec.structs.replace(_RESULT, calls=7))
+    backlog = BacklogResult(4.0, _RESULT, 100_000, 110_240)
+    quiet = QuietResult(100, 10.0, 0.05, 0.02, transactions=12)
 
     assert msgspec.json.decode(encode(fleet), type=FleetResult) == fleet
     assert msgspec.json.decode(encode(mixed), type=MixedResult) == mixed
     assert msgspec.json.decode(encode(weight), type=WeightResult) == weight
     assert msgspec.json.decode(encode(transfer), type=TransferResult) == transfer
+    assert msgspec.json.decode(encode(backlog), type=BacklogResult) == backlog
+    assert msgspec.json.decode(encode(quiet), type=QuietResult) == quiet
 
 
 def test_figures_are_per_second_per_call_and_per_worker() -> None:
@@ -94,6 +110,11 @@ def test_clients_and_transfers_are_weighed() -> None:
     assert WeightResult(10, 0.5, 1000, 1250).kib_each == 25
     transfer = TransferResult(1 << 30, 4.0, 1.0, 2.0, 100_000, 110_240)
     assert (transfer.mib_per_s, transfer.growth_mib) == (256, 10)
+
+
+def test_a_backlog_and_idle_queues_are_weighed() -> None:
+    assert BacklogResult(4.0, _RESULT, 100_000, 110_240).growth_mib == 10
+    assert QuietResult(100, 10.0, 0.05, 0.02, None).busy_percent == pytest.approx(0.5)
 
 
 def test_no_calls_cost_nothing() -> None:

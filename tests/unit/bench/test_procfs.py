@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
-from tests.bench.procfs import Memory, memory, parse_cpu_seconds, parse_memory
+from tests.bench.procfs import (
+    Memory,
+    descendants,
+    memory,
+    parse_cpu_seconds,
+    parse_memory,
+    tree_cpu_seconds,
+)
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -25,3 +34,17 @@ def test_this_process_has_memory() -> None:
     own = memory(os.getpid())
 
     assert 0 < own.rss_kib <= own.hwm_kib
+
+
+def test_children_of_a_process_are_found() -> None:
+    command = "import subprocess; subprocess.run(['cat'])"
+    child = subprocess.Popen([sys.executable, "-c", command], stdin=subprocess.PIPE)
+    with child:
+        found = descendants(os.getpid())
+        assert found[0] == os.getpid()
+        assert child.pid in found
+
+
+def test_no_process_takes_no_time() -> None:
+    assert tree_cpu_seconds(0) == 0.0
+    assert tree_cpu_seconds(os.getpid()) > 0

@@ -6,6 +6,7 @@ const service = process.env.SERVICE
 const iii = init(process.env.III_URL, { workerName: service })
 
 const notes = []
+const works = []
 const registered = new Map()
 const routes = new Map()
 const triggers = new Map()
@@ -46,6 +47,13 @@ register('remember', async ({ note }) => {
 })
 register('remembered', async () => notes)
 register('make', async ({ size }) => 'x'.repeat(size))
+register('work', async (data) => {
+  works.push(data)
+  const errors = data?.errors ?? []
+  const error = errors[works.filter((each) => each?.note === data?.note).length - 1]
+  if (error !== undefined) throw new Error(error)
+})
+register('worked', async () => works)
 
 register('measure', async ({ function_id, data }) => (await iii.call(function_id, data)).length)
 register('call', async ({ function_id, data, timeout_ms }) =>

@@ -16,6 +16,7 @@ const service = process.env.SERVICE
 const worker = registerWorker(process.env.III_URL, { workerName: service })
 
 const notes = []
+const works = []
 const registered = new Map()
 const routes = new Map()
 const triggers = new Map()
@@ -63,6 +64,13 @@ register('remember', async ({ note }) => {
 })
 register('remembered', async () => notes)
 register('make', async ({ size }) => 'x'.repeat(size))
+register('work', async (data) => {
+  works.push(data)
+  const errors = data?.errors ?? []
+  const error = errors[works.filter((each) => each?.note === data?.note).length - 1]
+  if (error !== undefined) throw new Error(error)
+})
+register('worked', async () => works)
 
 register('measure', async ({ function_id, data }) => (await call(function_id, data)).length)
 register('call', async ({ function_id, data, timeout_ms }) =>
@@ -71,6 +79,9 @@ register('call', async ({ function_id, data, timeout_ms }) =>
 register('call_void', async ({ function_id, data }) => {
   await worker.trigger({ function_id, payload: data, action: TriggerAction.Void() })
 })
+register('enqueue', async ({ queue, function_id, data }) =>
+  worker.trigger({ function_id, payload: data, action: TriggerAction.Enqueue({ queue }) }),
+)
 register('call_parallel', async ({ function_id, items }) =>
   Promise.all(items.map((item) => call(function_id, item))),
 )

@@ -35,6 +35,7 @@ else:
 
 worker = register_worker(os.environ["III_URL"], InitOptions(worker_name=SERVICE))
 notes: list[Any] = []
+works: list[Any] = []
 registered: dict[str, Any] = {}
 routes: dict[str, Any] = {}
 triggers: dict[str, Any] = {}
@@ -120,6 +121,21 @@ def make(data: Any) -> str:
 
 
 @function
+def work(data: Any) -> None:
+    works.append(data)
+    if isinstance(data, dict):
+        errors, note = data.get("errors", []), data.get("note")
+        times = sum(isinstance(each, dict) and each.get("note") == note for each in works)
+        if times <= len(errors):
+            raise RuntimeError(errors[times - 1])
+
+
+@function
+def worked(data: Any) -> list[Any]:
+    return works
+
+
+@function
 def measure(data: Any) -> int:
     return len(invoke(data["function_id"], data["data"]))
 
@@ -137,6 +153,14 @@ def call(data: Any) -> dict[str, Any]:
 @function
 def call_void(data: Any) -> None:
     invoke(data["function_id"], data["data"], action=TriggerAction.Void())
+
+
+@function
+def enqueue(data: Any) -> Any:
+    receipt = invoke(
+        data["function_id"], data["data"], action=TriggerAction.Enqueue(queue=data["queue"])
+    )
+    return receipt if isinstance(receipt, dict) else receipt.model_dump()
 
 
 @function

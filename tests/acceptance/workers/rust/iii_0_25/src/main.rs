@@ -25,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Default)]
 struct Memory {
     notes: Mutex<Vec<Value>>,
+    works: Mutex<Vec<Value>>,
     registered: Mutex<HashMap<String, FunctionRef>>,
     routes: Mutex<HashMap<String, Trigger>>,
     triggers: Mutex<HashMap<String, Trigger>>,
@@ -116,6 +117,21 @@ fn register(iii: &IIIClient, memory: &Arc<Memory>, service: &String) -> Result<(
     function!(iii, memory, service, "remembered", |_data| {
         Ok(Value::Array(memory.notes.lock().unwrap().clone()))
     });
+    function!(iii, memory, service, "work", |data| {
+        let mut works = memory.works.lock().unwrap();
+        works.push(data.clone());
+        let times = works
+            .iter()
+            .filter(|each| each["note"] == data["note"])
+            .count();
+        match data["errors"][times - 1].as_str() {
+            Some(text) => Err(Error::Handler(text.into())),
+            None => Ok(Value::Null),
+        }
+    });
+    function!(iii, memory, service, "worked", |_data| {
+        Ok(Value::Array(memory.works.lock().unwrap().clone()))
+    });
     function!(iii, memory, service, "make", |data| {
         let size = data["size"].as_u64().unwrap_or(0) as usize;
         Ok(Value::String("x".repeat(size)))
@@ -135,6 +151,16 @@ fn register(iii: &IIIClient, memory: &Arc<Memory>, service: &String) -> Result<(
     function!(iii, memory, service, "call_void", |data| {
         let request = TriggerRequest {
             action: Some(TriggerAction::Void),
+            ..TriggerRequest::new(text(&data, "function_id"), data["data"].clone())
+        };
+        iii.trigger(request).await
+    });
+    function!(iii, memory, service, "enqueue", |data| {
+        let action = TriggerAction::Enqueue {
+            queue: text(&data, "queue"),
+        };
+        let request = TriggerRequest {
+            action: Some(action),
             ..TriggerRequest::new(text(&data, "function_id"), data["data"].clone())
         };
         iii.trigger(request).await

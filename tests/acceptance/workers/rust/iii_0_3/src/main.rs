@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Default)]
 struct Memory {
     notes: Mutex<Vec<Value>>,
+    works: Mutex<Vec<Value>>,
     routes: Mutex<HashMap<String, Trigger>>,
     triggers: Mutex<HashMap<String, Trigger>>,
     bells: Mutex<HashMap<String, Value>>,
@@ -89,6 +90,21 @@ fn register(iii: &III, memory: &Arc<Memory>, service: &String) -> Result<(), III
     });
     function!(iii, memory, service, "remembered", |_data| {
         Ok(Value::Array(memory.notes.lock().unwrap().clone()))
+    });
+    function!(iii, memory, service, "work", |data| {
+        let mut works = memory.works.lock().unwrap();
+        works.push(data.clone());
+        let times = works
+            .iter()
+            .filter(|each| each["note"] == data["note"])
+            .count();
+        match data["errors"][times - 1].as_str() {
+            Some(text) => Err(IIIError::Handler(text.into())),
+            None => Ok(Value::Null),
+        }
+    });
+    function!(iii, memory, service, "worked", |_data| {
+        Ok(Value::Array(memory.works.lock().unwrap().clone()))
     });
     function!(iii, memory, service, "make", |data| {
         let size = data["size"].as_u64().unwrap_or(0) as usize;

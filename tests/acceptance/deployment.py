@@ -1,0 +1,116 @@
+"""A deployment as in production: PostgreSQL, Redis, an engine, a Celery worker and beat."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from tests.acceptance.engine_process import EngineProcess
+from tests.acceptance.processes import Process
+from tests.acceptance.test_state_crash import migrated_postgres
+from tests.acceptance.waiting import wait_until
+from tests.services import PostgresServer, RedisServer, redis_server
+
+Part = Literal["worker", "beat"]
+
+READY_LIMIT_S: Final = 60
+
+# What the processes of one deployment know each other by.
+SECRET_KEY: Final = "of-one-deployment"
+
+_PROJECT: Final = Path(__file__).parents[2]
+_READY: Final[dict[Part, str]] = {"worker": " ready.", "beat": "beat: Starting..."}
+
+
+class CeleryProcess(Process):
+    """A part of Celery as a process of its own: `celery -A iiiproject worker`, or `beat`.
+
+    Args:
+        part: which.
+        folder: keeps its output, and beat's schedule.
+        environment: where its services and its engine are.
+    """
+
+    def __init__(self, part: Part, folder: Path, environment: Mapping[str, str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._part: Part = part
+        command = [sys.executable, "-m", "celery", "-A", "iiiproject", part, "-l", "INFO"]
+        own = {"PYTHONPATH": str(_PROJECT), "III_DATA_DIR": str(folder)}
+        super().__init__(f"celery-{part}", command, folder, own | dict(environment))
+
+    def start(self, working_folder: Path | None = None) -> None:
+        """Start it and return once it is ready."""
+        said = self.output.count(_READY[self._part])
+        super().start(working_folder)
+
+        def is_ready() -> bool:
+            assert self.is_running, f"{self.name} ended early:\n{self.last_output()}"
+            return self.output.count(_READY[self._part]) > said
+
+        wait_until(is_ready, f"{self.name} is ready", READY_LIMIT_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """An engine, and what it needs where it does not do everything itself.
+
+    Attributes:
+        redis: None, like all that follows, for an engine that needs nothing else.
+    """
+
+    engine: EngineProcess
+    redis: RedisServer | None = None
+    postgres: PostgresServer | None = None
+    celery_worker: CeleryProcess | None = None
+    beat: CeleryProcess | None = None
+
+    @property
+    def touched(self) -> list[Process]:
+        """Its processes whose output helps when a test fails."""
+        return [each for each in (self.engine, self.celery_worker, self.beat) if each is not None]
+
+    def stop(self) -> None:
+        """Kill its processes; who made the services stops them."""
+        for process in self.touched:
+            process.kill()
+
+
+@contextmanager
+def embedded(folder: Path) -> Iterator[Deployment]:
+    """Run an engine that does everything itself, on SQLite."""
+    deployment = Deployment(EngineProcess(folder / "engine"))
+    deployment.engine.start()
+    try:
+        yield deployment
+    finally:
+        deployment.stop()
+
+
+@contextmanager
+def with_services(folder: Path) -> Iterator[Deployment]:
+    """Run everything in a process of its own; PostgreSQL flushes what it commits."""
+    with migrated_postgres(folder) as postgres, redis_server() as redis:
+        services = {
+            "DATABASE_URL": postgres.url,
+            "REDIS_URL": redis.url,
+            "SECRET_KEY": SECRET_KEY,
+        }
+        engine = EngineProcess(folder / "engine", environment=services)
+        services |= {"III_URL": engine.worker_url}
+        deployment = Deployment(
+            engine,
+            redis,
+            postgres,
+            CeleryProcess("worker", folder / "worker", services),
+            CeleryProcess("beat", folder / "beat", services),
+        )
+        try:
+            for process in deployment.touched:
+                process.start()
+            yield deployment
+        finally:
+            deployment.stop()

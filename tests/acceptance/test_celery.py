@@ -1,0 +1,152 @@
+"""Celery as processes of its own beside an engine: periodic tasks, a broker that goes away."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from tests.acceptance.deployment import CeleryProcess
+from tests.acceptance.engine_process import EngineProcess
+from tests.acceptance.processes import Process
+from tests.acceptance.raw_worker import RawWorker
+from tests.acceptance.waiting import wait_until
+from tests.services import RedisServer, redis_server
+
+ROOT: Final = Path(__file__).parents[2]
+
+# Nobody knows this task: a Celery worker that gets it says so.
+TASK: Final = "shop.tasks.ship"
+SAID: Final = f"Received unregistered task of type '{TASK}'"
+
+ADD_PERIODIC_TASK: Final = f"""
+import django
+django.setup()
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+every = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.SECONDS)
+PeriodicTask.objects.create(name="ship", task="{TASK}", interval=every)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """An engine on SQLite, and Celery's processes on a Redis, of one data directory."""
+
+    engine: EngineProcess
+    redis: RedisServer
+    worker: CeleryProcess
+    beat: CeleryProcess
+    environment: dict[str, str]
+
+    @property
+    def touched(self) -> list[Process]:
+        """Its processes whose output helps when a test fails."""
+        return [self.engine, self.worker, self.beat]
+
+    def health(self, http: httpx.Client) -> tuple[str, Any]:
+        """Return what `/health` tells of the engine, and of Celery."""
+        answer = http.get(f"{self.engine.http_url}/health").json()
+        return str(answer["status"]), answer["components"]["Celery"]
+
+    def run(self, script: str) -> None:
+        """Run a script as a process of the deployment."""
+        environment = {**os.environ, **self.environment, "PYTHONPATH": str(ROOT)}
+        environment["DJANGO_SETTINGS_MODULE"] = "iiiproject.settings"
+        subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One for all tests here; beat is not started."""
+    tmp_path = tmp_path_factory.mktemp("celery")
+    with redis_server() as redis:
+        engine = EngineProcess(tmp_path / "engine", environment={"REDIS_URL": redis.url})
+        environment = {
+            "REDIS_URL": redis.url,
+            "DATABASE_URL": "",
+            "III_URL": engine.worker_url,
+            "III_DATA_DIR": str(tmp_path / "engine" / "data"),
+        }
+        site = Site(
+            engine,
+            redis,
+            CeleryProcess("worker", tmp_path / "worker", environment),
+            CeleryProcess("beat", tmp_path / "beat", environment),
+            environment,
+        )
+        engine.start()
+        site.worker.start()
+        yield site
+        for process in site.touched:
+            process.kill()
+
+
+def test_beat_sends_the_periodic_tasks_of_the_database_again_after_it_was_killed(
+    site: Site,
+) -> None:
+    site.beat.start()
+    site.run(ADD_PERIODIC_TASK)
+    wait_until(lambda: site.worker.output.count(SAID) >= 2, "the worker gets the task", 30)
+
+    site.beat.kill()
+    before = site.worker.output.count(SAID)
+    site.beat.start()
+
+    wait_until(lambda: site.worker.output.count(SAID) >= before + 2, "it gets it again", 30)
+
+
+def test_an_engine_takes_messages_while_redis_is_away_and_delivers_them_afterwards(
+    site: Site, http: httpx.Client
+) -> None:
+    healthy = {"status": "healthy", "details": {"embedded": False}}
+    handled: list[int] = []
+    with RawWorker(site.engine.worker_url) as worker:
+        worker.serve("shop::ship", handled.append)
+        worker.bind("queue", "shop::ship", {"topic": "orders"})
+        worker.call("enqueue", {"topic": "orders", "data": 1})
+        wait_until(lambda: handled == [1], "the first message is delivered")
+        assert site.health(http) == ("healthy", healthy)
+
+        site.redis.kill()
+        sent = [1]
+
+        def is_missed() -> bool:
+            # A drain that runs delivers what comes meanwhile without a task.
+            sent.append(len(sent) + 1)
+            worker.call("enqueue", {"topic": "orders", "data": sent[-1]})
+            return site.health(http)[0] == "degraded"
+
+        wait_until(is_missed, "a task cannot be sent, and health tells of it", 30)
+        site.redis.start()
+
+        wait_until(lambda: sorted(handled) == sent, "all are delivered", 60)
+        assert site.health(http) == ("healthy", healthy)
+    assert site.engine.output.count("tasks cannot be sent to ") == 1
+
+
+def test_the_start_says_that_celery_has_to_run_and_how(site: Site) -> None:
+    commands = "celery -A iiiproject worker, celery -A iiiproject beat"
+    assert f"by processes of Celery on {site.redis.url.rpartition('/')[0]}: {commands}" in (
+        site.engine.output
+    )
+
+
+def test_the_process_of_celery_is_listed_when_asked_for(site: Site) -> None:
+    def celery_processes() -> list[dict[str, Any]]:
+        listed = worker.call("engine::workers::list", {"include_internal": True})["workers"]
+        return [each for each in listed if each["runtime"] == "celery"]
+
+    with RawWorker(site.engine.worker_url) as worker:
+        [process] = wait_until(celery_processes, "it is listed")
+        shown = worker.call("engine::workers::list")["workers"]
+
+    assert process["internal"] is True
+    assert process["pid"] == site.worker.pid
+    assert [each["runtime"] for each in shown] == ["raw"]
