@@ -35,6 +35,9 @@ MAX_PREFETCH: Final = 256
 MAX_PREFETCH_BYTES: Final = 16 * 1024 * 1024
 """What is claimed ahead at most, beyond the deliveries that may be executing."""
 
+TURNS_AHEAD: Final = 4.0
+"""How many turns' time of work is claimed ahead: larger batches are cheaper for each message."""
+
 EASE: Final = 0.125
 """How much one measurement counts against those before it."""
 
@@ -322,7 +325,7 @@ class Consumer:
         concurrency = self.subscription.policy.concurrency
         room = concurrency - len(self._executing) - len(self._ready)
         if self._handler_s > 0:
-            ahead = int(concurrency * self._turn_s / self._handler_s * 1.5)
+            ahead = int(concurrency * self._turn_s / self._handler_s * TURNS_AHEAD)
             if ahead:
                 most = MAX_PREFETCH_BYTES // (1 + int(self._size))
                 room += min(MAX_PREFETCH, most, ahead)
