@@ -74,6 +74,12 @@ async def depths(store: QueueStore, queue: QueueName = TOPIC) -> tuple[int, int,
     return stats.waiting, stats.delayed, stats.in_flight, stats.dead
 
 
+async def are_waiting(store: QueueStore, queue: QueueName) -> bool:
+    """Tell whether messages wait in a queue that may not exist."""
+    stats = await store.stats(queue)
+    return stats is not None and stats.waiting > 0
+
+
 # --- messages and subscriptions -------------------------------------------------------------------
 
 
@@ -149,6 +155,29 @@ async def test_a_second_subscribe_changes_the_policy(store: QueueStore) -> None:
     )
 
 
+async def test_many_subscriptions_change_at_once_and_each_gets_its_own_answer(
+    store: QueueStore,
+) -> None:
+    topics = [QueueName(QueueKind.TOPIC, f"topic {number}") for number in range(450)]
+    policies = [Policy(concurrency=1 + number) for number in range(450)]
+    former = await store.subscribe(topics[7], "f", FIFO)
+
+    wanted = [store.subscribe(*each) for each in zip(topics, ["f"] * 450, policies, strict=True)]
+    sent = store.enqueue(NewMessage("m", topics[449], b"1"), lambda receipt: receipt.subscriptions)
+
+    found = [await each for each in wanted]
+    assert [(each.queue, each.policy) for each in found] == list(zip(topics, policies, strict=True))
+    assert len({each.id for each in found}) == 450
+    assert found[7].id == former.id
+    assert await sent == (found[449].id,)
+    gone = [store.unsubscribe(each.id) for each in found[400:]]
+    left = [store.detach(each.id) for each in found[:400]]
+    assert [await each for each in gone] == [0] * 49 + [1]
+    for each in left:
+        await each
+    assert len(await store.queues()) == 400
+
+
 async def test_a_detached_subscription_receives_and_delivers_nothing(store: QueueStore) -> None:
     subscription = await subscribe(store)
     await store.detach(subscription)
@@ -180,13 +209,13 @@ async def test_messages_wait_for_the_first_subscription_and_go_to_all_in_order(
 ) -> None:
     assert (await put(store, "1")).subscriptions == ()
     await put(store, "2", group="g")
-    assert await store.has_unclaimed(TOPIC)
-    assert not await store.has_unclaimed(OTHER)
+    assert await are_waiting(store, TOPIC)
     first, second = await subscribe(store, "f"), await subscribe(store, "g", FIFO)
     assert (await put(store, "3")).subscriptions == ()
     assert await claim(store, first) == []
+    assert (await store.subscribe(TOPIC, "f", Policy())).has_unclaimed
     assert await store.distribute(TOPIC) == (first, second)
-    assert not await store.has_unclaimed(TOPIC)
+    assert not (await store.subscribe(TOPIC, "f", Policy())).has_unclaimed
     assert (await put(store, "4")).subscriptions == (first, second)
     assert values(await claim(store, first)) == ["1", "2", "3", "4"]
     assert values(await claim(store, second)) == ["1", "2"]
@@ -204,7 +233,7 @@ async def test_too_many_messages_without_subscription_push_out_the_oldest(
     subscription = await subscribe(store)
     await store.distribute(TOPIC)
     assert values(await claim(store, subscription)) == ["2", "3", "4"]
-    assert await store.has_unclaimed(OTHER)
+    assert await are_waiting(store, OTHER)
 
 
 # --- outcomes -------------------------------------------------------------------------------------
@@ -377,7 +406,7 @@ async def test_a_sweep_deletes_what_is_over(store: QueueStore, clock: Clock) -> 
     assert await store.sweep() == 1
     clock.now = START_MS + base.UNCLAIMED_RETENTION_MS
     await store.sweep()
-    assert not await store.has_unclaimed(OTHER)
+    assert not await are_waiting(store, OTHER)
     clock.now = START_MS + base.DEAD_RETENTION_MS
     await store.sweep()
     assert await depths(store) == (1, 0, 0, 0)
@@ -681,7 +710,7 @@ async def test_letters_of_a_topic_without_subscription_wait_for_the_first(
     await kill(store, subscription)
     await store.unsubscribe(subscription)
     assert await store.redrive(TOPIC, Chosen()) == (1, ())
-    assert await store.has_unclaimed(TOPIC)
+    assert await are_waiting(store, TOPIC)
     again = await subscribe(store, "f")
     assert await store.distribute(TOPIC) == (again,)
     (delivery,) = await claim(store, again)

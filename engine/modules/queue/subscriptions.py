@@ -161,7 +161,7 @@ class TopicSubscription:
         assert self.consumer is not None
         self.consumer.update(subscription)
         self.consumer.set_target(self._target)
-        self._owner.attached(self.queue)
+        self._owner.attached(self.queue, has_unclaimed=subscription.has_unclaimed)
 
     def _on_detached(self, _: None) -> None:
         self._stage = _Stage.DETACHED
@@ -198,7 +198,7 @@ class Subscriptions:
         self.is_closed = False
         self._loop = asyncio.get_running_loop()
         self._topics: dict[str, dict[str, TopicSubscription]] = {}
-        self._asked: dict[QueueName, asyncio.TimerHandle | None] = {}
+        self._distributions: dict[QueueName, asyncio.TimerHandle | None] = {}
 
     def found(self, known: Sequence[Subscription]) -> None:
         """Take what the store knew at the start: no worker has any of it yet."""
@@ -227,7 +227,7 @@ class Subscriptions:
             subscription.consumer.close()
         if not functions:
             del self._topics[topic]
-            timer = self._asked.pop(subscription.queue, None)
+            timer = self._distributions.pop(subscription.queue, None)
             if timer is not None:
                 timer.cancel()
 
@@ -237,34 +237,29 @@ class Subscriptions:
             for each in list(functions.values()):
                 self.drop_if_over(each)
 
-    def attached(self, queue: QueueName) -> None:
-        """Ask, once for each topic, whether messages wait for a first subscription."""
-        if queue not in self._asked:
-            self._asked[queue] = None
-            self.store.has_unclaimed(queue).then(lambda found: self._on_unclaimed(queue, found))
+    def attached(self, queue: QueueName, *, has_unclaimed: bool) -> None:
+        """Note a subscription that is attached; the first of a topic gets what waits for it."""
+        if queue not in self._distributions:
+            self._distributions[queue] = None
+            if has_unclaimed:
+                self._distribute_later(queue)
 
     def close(self) -> None:
         """Follow nothing more."""
         self.is_closed = True
-        for timer in self._asked.values():
+        for timer in self._distributions.values():
             if timer is not None:
                 timer.cancel()
 
-    def _on_unclaimed(self, queue: QueueName, found: Deferred[bool]) -> None:
-        if found.error is not None:
-            logger.warning("topic %s: %s", queue.name, found.error)
-        if found.error is not None or found.value:
-            self._distribute_later(queue)
-
     def _distribute_later(self, queue: QueueName) -> None:
-        if self.is_closed or queue not in self._asked:
+        if self.is_closed or queue not in self._distributions:
             return  # whoever subscribed has gone for good meanwhile
-        self._asked[queue] = self._loop.call_later(
+        self._distributions[queue] = self._loop.call_later(
             DISTRIBUTION_DELAY_S, lambda: self._distribute(queue)
         )
 
     def _distribute(self, queue: QueueName) -> None:
-        self._asked[queue] = None  # the timer has fired
+        self._distributions[queue] = None  # the timer has fired
         self.store.distribute(queue).then(lambda done: self._on_distributed(queue, done))
 
     def _on_distributed(self, queue: QueueName, done: Deferred[tuple[int, ...]]) -> None:

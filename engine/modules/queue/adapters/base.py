@@ -85,6 +85,7 @@ class Subscription(msgspec.Struct, frozen=True):
         id: of the row, never used again.
         function_id: empty for a named queue.
         is_attached: whether a live worker has it; always for a named queue.
+        has_unclaimed: whether messages of its topic wait for a subscription: see `distribute`.
     """
 
     id: int
@@ -93,6 +94,7 @@ class Subscription(msgspec.Struct, frozen=True):
     policy: Policy
     is_attached: bool
     is_paused: bool
+    has_unclaimed: bool = False
 
 
 class NewMessage(msgspec.Struct, frozen=True, gc=False):
@@ -326,10 +328,6 @@ class QueueStore(ABC):
         Returns the subscriptions that got some. While messages wait so, new ones of their topic
         wait behind them.
         """
-
-    @abstractmethod
-    def has_unclaimed(self, queue: QueueName) -> Deferred[bool]:
-        """Tell whether messages of a topic wait for a subscription."""
 
     # --- the way of a message ---------------------------------------------------------------------
 

@@ -24,7 +24,8 @@ from engine.modules.queue.adapters.dead_letters import DeadLetters
 from engine.modules.queue.adapters.figures import Figures
 from engine.modules.queue.adapters.in_flight import InFlight
 from engine.modules.queue.adapters.intake import Enqueue, Intake
-from engine.modules.queue.adapters.layout import Layout
+from engine.modules.queue.adapters.layout import Layout, Subscribe
+from engine.modules.queue.adapters.layout_changes import Detach, LayoutChanges, Unsubscribe
 from engine.modules.queue.adapters.outbox import TAKEN_AT_ONCE, Outbox
 from engine.modules.queue.adapters.postgres_statements import PostgresStatements
 from engine.modules.queue.adapters.sqlite_statements import SqliteStatements
@@ -65,6 +66,7 @@ class DatabaseQueueStore(QueueStore):
         self._intake = Intake(statements)
         self._turns = Turns(statements, self._attached)
         self._layout = Layout(alias, statements, self._attached)
+        self._changes = LayoutChanges(database.writer, self._layout)
         self._sweeping = Sweeping(alias, statements, self._layout, is_shared=self.is_shared)
         self._dead_letters = DeadLetters(alias, statements)
         self._figures = Figures(alias, statements)
@@ -84,28 +86,19 @@ class DatabaseQueueStore(QueueStore):
         self, queue: QueueName, function_id: str, policy: Policy
     ) -> Deferred[Subscription]:
         """Attach a subscription, made if there is none."""
-        return self._writer.run(
-            lambda connection: self._layout.subscribe(connection, queue, function_id, policy)
-        )
+        return self._changes.add(Subscribe(queue, function_id, policy))
 
     def detach(self, subscription_id: int) -> Deferred[None]:
         """Note that no worker has it any more."""
-        return self._writer.run(lambda _: self._layout.detach(subscription_id))
+        return self._changes.add(Detach(subscription_id))
 
     def unsubscribe(self, subscription_id: int) -> Deferred[int]:
         """Remove it with all that waits for it."""
-        return self._writer.run(
-            lambda connection: self._layout.unsubscribe(connection, subscription_id)
-        )
+        return self._changes.add(Unsubscribe(subscription_id))
 
     def distribute(self, queue: QueueName) -> Deferred[tuple[int, ...]]:
         """Give what waited for a subscription to all that there are now."""
         return self._writer.run(lambda connection: self._layout.distribute(connection, queue))
-
-    def has_unclaimed(self, queue: QueueName) -> Deferred[bool]:
-        """Tell whether messages of a topic wait for a subscription."""
-        # In its turn among what is put in: the answer has to hold for what was answered before.
-        return self._writer.query(lambda _: self._layout.has_unclaimed(queue))
 
     # --- the way of a message ---------------------------------------------------------------------
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from django.db.models import QuerySet
 
@@ -28,6 +28,14 @@ READY: Final = Delivery.State.READY
 CLAIMED: Final = Delivery.State.CLAIMED
 DELAYED: Final = Delivery.State.DELAYED
 UNCLAIMED: Final = Delivery.State.UNCLAIMED
+
+
+class Subscribe(NamedTuple):
+    """A subscription that is to be attached."""
+
+    queue: QueueName
+    function_id: str
+    policy: Policy
 
 
 class Layout:
@@ -67,30 +75,63 @@ class Layout:
         return found
 
     def subscribe(
-        self, connection: StoreConnection, name: QueueName, function_id: str, policy: Policy
-    ) -> Subscription:
-        """Attach a subscription, made if there is none."""
+        self, connection: StoreConnection, wanted: Sequence[Subscribe]
+    ) -> list[Subscription]:
+        """Attach subscriptions, made where there are none."""
         self._statements.change_layout(connection)
-        queue = self._statements.queues(connection, (name,))[name]
-        text = write_policy(policy)
-        rows = QueueSubscription.objects.using(self._alias).filter(queue_id=queue.id)
-        row, is_new = rows.select_for_update().get_or_create(
-            queue_id=queue.id, function_id=function_id, defaults={"policy": text}
-        )
-        if not is_new:
-            if read_policy(row.policy).is_fifo != policy.is_fifo:
-                self._change_order(row.id, is_fifo=policy.is_fifo)
-            rows.filter(id=row.id).update(policy=text, detached_at=None)
-        self._attached.add(row.id)
+        names = dict.fromkeys(each.queue for each in wanted)
+        queues = self._statements.queues(connection, names)
+        # The last of several about the same one is in charge.
+        policies = {
+            (queues[each.queue].id, each.function_id): write_policy(each.policy) for each in wanted
+        }
+        ids = self._write_subscriptions(policies)
+        self._attached.update(ids.values())
         self._statements.forget_layout()
-        return Subscription(
-            id=row.id,
-            queue=name,
-            function_id=function_id,
-            policy=policy,
-            is_attached=True,
-            is_paused=queue.is_paused,
-        )
+        return [
+            Subscription(
+                id=ids[queues[each.queue].id, each.function_id],
+                queue=each.queue,
+                function_id=each.function_id,
+                policy=each.policy,
+                is_attached=True,
+                is_paused=queues[each.queue].is_paused,
+                has_unclaimed=queues[each.queue].has_unclaimed,
+            )
+            for each in wanted
+        ]
+
+    def _write_subscriptions(
+        self, policies: Mapping[tuple[int, str], str]
+    ) -> dict[tuple[int, str], int]:
+        """Make or change subscriptions, by queue and function; return the ids of their rows."""
+        rows = QueueSubscription.objects.using(self._alias)
+        # Locked in the order in which turns lock them.
+        former = {
+            (row.queue_id, row.function_id): row
+            for row in rows.filter(queue__in={queue_id for queue_id, _ in policies})
+            .select_for_update()
+            .order_by("id")
+            if (row.queue_id, row.function_id) in policies
+        }
+        for key, row in former.items():
+            if row.policy != policies[key]:
+                self._change_policy(row, policies[key])
+        detached = [row.id for row in former.values() if row.detached_at is not None]
+        rows.filter(id__in=detached).update(detached_at=None)
+        new = [
+            QueueSubscription(queue_id=queue_id, function_id=function_id, policy=policy)
+            for (queue_id, function_id), policy in policies.items()
+            if (queue_id, function_id) not in former
+        ]
+        rows.bulk_create(new)
+        return {(row.queue_id, row.function_id): row.id for row in (*former.values(), *new)}
+
+    def _change_policy(self, row: QueueSubscription, text: str) -> None:
+        is_fifo = read_policy(text).is_fifo
+        if read_policy(row.policy).is_fifo != is_fifo:
+            self._change_order(row.id, is_fifo=is_fifo)
+        QueueSubscription.objects.using(self._alias).filter(id=row.id).update(policy=text)
 
     def _change_order(self, subscription: int, *, is_fifo: bool) -> None:
         """Let what waits of a subscription be FIFO from now on, or no longer."""
@@ -105,11 +146,11 @@ class Layout:
         behind.filter(run_at__gt=now_ms()).update(state=DELAYED)
         behind.update(state=READY)
 
-    def detach(self, subscription: int) -> None:
-        """Note that no worker of this engine has a subscription any more."""
-        self._attached.discard(subscription)
+    def detach(self, subscriptions: Collection[int]) -> None:
+        """Note that no worker of this engine has these subscriptions any more."""
+        self._attached.difference_update(subscriptions)
         QueueSubscription.objects.using(self._alias).filter(
-            id=subscription, detached_at=None, queue__kind=QueueKind.TOPIC.value
+            id__in=subscriptions, detached_at=None, queue__kind=QueueKind.TOPIC.value
         ).update(detached_at=now_ms())
 
     def mend(self, subscriptions: Sequence[int]) -> None:
@@ -146,10 +187,6 @@ class Layout:
                 return
         queue.delete()
 
-    def has_unclaimed(self, name: QueueName) -> bool:
-        """Tell whether messages of a topic wait for a subscription."""
-        return self._unclaimed(name).exists()
-
     def _unclaimed(self, name: QueueName) -> QuerySet[Delivery]:
         return Delivery.objects.using(self._alias).filter(
             queue__kind=name.kind.value, queue__name=name.name, state=UNCLAIMED
@@ -159,7 +196,7 @@ class Layout:
         """Give what waited for a subscription to all that there are now."""
         statements = self._statements
         statements.change_layout(connection)
-        if not self.has_unclaimed(name):
+        if not self._unclaimed(name).exists():
             return ()
         queue = statements.queues(connection, (name,))[name]
         if not queue.subscriptions:

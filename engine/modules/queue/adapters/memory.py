@@ -116,11 +116,6 @@ class MemoryQueueStore(QueueStore):
         queue.unclaimed.clear()
         return tuple(each.id for each in queue.subscriptions.values())
 
-    def has_unclaimed(self, queue: QueueName) -> Deferred[bool]:
-        """Tell whether messages of a topic wait for a subscription."""
-        kept = self._queues.get(queue)
-        return _done(lambda: kept is not None and bool(kept.unclaimed))
-
     # --- the way of a message ---------------------------------------------------------------------
 
     def enqueue(self, message: NewMessage, finish: Callable[[Receipt], T]) -> Deferred[T]:

@@ -169,6 +169,7 @@ class KeptSubscription:
             policy=self.policy,
             is_attached=self.detached_at_ms is None,
             is_paused=self.queue.is_paused,
+            has_unclaimed=bool(self.queue.unclaimed),
         )
 
     @property

@@ -52,6 +52,8 @@ def test_an_error_is_kept_with_its_code_and_cut() -> None:
         ("invocation_failed", "non_retryable", NON_RETRYABLE),
         ("invocation_failed", "non_retryable: gone", NON_RETRYABLE),
         ("invocation_failed", "ValueError: non_retryable: gone", NON_RETRYABLE),
+        ("invocation_failed", "handler error: non_retryable: gone", NON_RETRYABLE),
+        ("invocation_failed", "handler error: retry_after_ms: 500", 500),
         ("invocation_failed", '{"code":"non_retryable","message":"gone"}', NON_RETRYABLE),
         ("invocation_failed", 'Error: {"non_retryable":true}', NON_RETRYABLE),
         ("retry_after_ms:500", "busy", 500),
