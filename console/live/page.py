@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -67,7 +68,7 @@ class Rows:
         return cls(list(islice(everything, MAX_ROWS)), len(everything))
 
 
-class LivePage(View):
+class LivePage(View, ABC):
     """A page of the admin that shows what the running engine says.
 
     The page holds a part that its script fetches anew every two seconds, by the same URL with
@@ -93,6 +94,7 @@ class LivePage(View):
     search_hint: ClassVar[str] = ""
     internal_label: ClassVar[str] = ""
 
+    @abstractmethod
     def read(self, request: HttpRequest) -> dict[str, Any]:
         """Ask the engine; return the context of the part.
 
@@ -101,7 +103,6 @@ class LivePage(View):
             EngineTooSlow: it did not answer in time.
             InvocationFailed: it answers that what the page is about does not exist.
         """
-        raise NotImplementedError
 
     def subject(self, request: HttpRequest) -> str:
         """Return the id or name of the one thing that the page is about; empty for lists."""

@@ -6,6 +6,7 @@ writer would wait while the page waits for the engine.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
 
@@ -41,7 +42,7 @@ REDRIVE: Final = "console.redrive_messages"
 DISCARD: Final = "console.discard_messages"
 
 
-class QueueAction(View):
+class QueueAction(View, ABC):
     """A page that has something done to a queue, `?kind=…&name=…`, and goes back to its page.
 
     Attributes:
@@ -91,13 +92,13 @@ class QueueAction(View):
         """
         return queue_of(request)
 
+    @abstractmethod
     def act(self, request: HttpRequest) -> HttpResponse:
         """Do it, or show the page again.
 
         Raises:
             WriteFailed: the engine did not do it.
         """
-        raise NotImplementedError
 
     def context(self, request: HttpRequest) -> dict[str, Any]:
         """Return what the template shows beside the queue."""
@@ -283,9 +284,9 @@ class ChosenAction(QueueAction):
     flag: ClassVar[int]
     past: ClassVar[str]
 
+    @abstractmethod
     def do(self, chosen: dict[str, Any]) -> int:
         """Have it done; return to how many."""
-        raise NotImplementedError
 
 
 class RedriveAction(ChosenAction):
