@@ -60,7 +60,7 @@ class Row:
         self.enqueued_at_ms = at_ms
         self.expires_at_ms = message.expires_at_ms
         self.run_at_ms = message.run_at_ms
-        self.group = ""
+        self.group = message.group
         self.state = State.READY
         self.attempts = 0
         self.error = ""
@@ -186,7 +186,6 @@ class KeptSubscription:
         if not self.policy.is_fifo:
             self._let_wait(row, now_ms)
             return
-        row.group = row.message.group
         group = self._groups.setdefault(row.group, OrderedDict())
         group[row.id] = row
         if len(group) == 1:
