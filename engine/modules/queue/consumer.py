@@ -170,7 +170,7 @@ class Consumer:
         delay_ms = self.subscription.policy.delay_ms
         if run_at_ms or delay_ms:
             self.wake_at(max(run_at_ms, now_ms() + delay_ms))
-        else:
+        elif not self._may_have_more:  # else whatever keeps it from looking now will let it look
             self.wake()
 
     def wake_at(self, run_at_ms: int) -> None:
