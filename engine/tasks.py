@@ -7,9 +7,9 @@ from typing import Final
 
 from celery import shared_task
 
-from engine.background.log_limit import LogLimit
 from engine.background.process_link import get_link
 from engine.core.errors import EngineError
+from engine.core.log_limit import LogLimit
 from engine.core.protocol import encode
 
 logger = logging.getLogger(__name__)

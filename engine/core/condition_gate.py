@@ -7,12 +7,12 @@ import logging
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import replace
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from engine.core.invocations import Reply, invocation_failed
+from engine.core.log_limit import LogLimit
 from engine.core.protocol import NULL, RESULT
 from engine.core.triggers import Trigger
 
@@ -54,7 +54,6 @@ class ConditionGate:
         "_condition",
         "_engine",
         "_held_bytes",
-        "_last_complaint",
         "_reply",
         "_trigger",
         "_waiting",
@@ -69,8 +68,7 @@ class ConditionGate:
         self._waiting: dict[Hashable, deque[bytes]] = {}
         self._held_bytes = 0
         self._reply: Reply = self._report  # bound once, not for each event
-        self._last_complaint = -COMPLAINT_INTERVAL_S
-        self._complaints = 0
+        self._complaints = LogLimit(logger, COMPLAINT_INTERVAL_S)
 
     def fire(self, place: Hashable, payload: bytes) -> None:
         """Call the handler, once the condition allows it.
@@ -137,16 +135,6 @@ class ConditionGate:
             self._complain(f"handler failed: {invocation_failed(bytes(value))}")
 
     def _complain(self, problem: str) -> None:
-        now = monotonic()
-        if now - self._last_complaint < COMPLAINT_INTERVAL_S:
-            self._complaints += 1
-            return
-        more, self._complaints, self._last_complaint = self._complaints, 0, now
         trigger = self._trigger
-        logger.warning(
-            "%s trigger: %s%s",
-            trigger.trigger_type,
-            problem,
-            f" (and {more} more)" if more else "",
-            extra={"function_id": trigger.function_id, "trigger_id": trigger.id},
-        )
+        extra = {"function_id": trigger.function_id, "trigger_id": trigger.id}
+        self._complaints.warning(f"{trigger.trigger_type} trigger: {problem}", extra)

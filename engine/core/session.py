@@ -19,6 +19,7 @@ from engine.core.errors import InvalidNamespace
 from engine.core.function_queue import QueuedCall, queueing_function
 from engine.core.functions import FunctionRegistration
 from engine.core.invocations import STOPPED, Invocation, not_found
+from engine.core.log_limit import LogLimit
 from engine.core.protocol import DEFAULT_NAMESPACE, ERROR, NULL, RESULT, Frame, Outgoing
 from engine.core.triggers import ProvidedTriggerType, Trigger
 from engine.core.workers import FRAME_LIMIT, UNKNOWN_WORKER, WorkerInfo
@@ -97,8 +98,7 @@ class WorkerSession:
         self.is_closed = False
         self._default_functions = engine.functions.default
         self._router = engine.invocations
-        self._last_complaint = 0.0
-        self._complaints = 0
+        self._complaints = LogLimit(logger, COMPLAINT_INTERVAL_S)
 
     @property
     def name(self) -> str | None:
@@ -518,17 +518,8 @@ class WorkerSession:
             invocation.finish(ERROR, STOPPED)
 
     def _complain(self, problem: str) -> None:
-        now = time.monotonic()
-        if now - self._last_complaint < COMPLAINT_INTERVAL_S:
-            self._complaints += 1
-            return
-        more, self._complaints, self._last_complaint = self._complaints, 0, now
-        logger.warning(
-            "%s%s",
-            problem[:500],
-            f" (and {more} more)" if more else "",
-            extra={"worker_id": self.worker_id, "worker_name": self.name},
-        )
+        extra = {"worker_id": self.worker_id, "worker_name": self.name}
+        self._complaints.warning(problem[:500], extra)
 
 
 def _control(

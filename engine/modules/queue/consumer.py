@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from engine.core.deferred import Deferred
+from engine.core.log_limit import LogLimit
 from engine.core.protocol import RESULT, decode_error, encode_error
 from engine.modules.queue.adapters.base import (
     Delivery,
@@ -96,7 +97,7 @@ class Consumer:
         self._run_timer: asyncio.TimerHandle | None = None
         self._timeout_timer: asyncio.TimerHandle | None = None
         self._flushed: list[asyncio.Future[None]] = []
-        self._last_complaint = -COMPLAINT_INTERVAL_S
+        self._complaints = LogLimit(logger, COMPLAINT_INTERVAL_S)
 
     @property
     def id(self) -> int:
@@ -381,15 +382,11 @@ class Consumer:
 
     def _rest(self, problem: str, function_id: str) -> None:
         """Do nothing for a while, longer each time until a turn succeeds."""
-        now = monotonic()
-        if now - self._last_complaint >= COMPLAINT_INTERVAL_S:
-            self._last_complaint = now
-            logger.warning(
-                "queue %s: %s",
-                self.subscription.queue.name,
-                problem,
-                extra={"function_id": function_id or self.subscription.function_id},
-            )
+        subscription = self.subscription
+        self._complaints.warning(
+            f"queue {subscription.queue.name}: {problem}",
+            {"function_id": function_id or subscription.function_id},
+        )
         if self._resting is None:
             self._pause_s = min(LAST_PAUSE_S, self._pause_s * 2 or FIRST_PAUSE_S)
             self._resting = self._loop.call_later(self._pause_s, self._go_on)

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from engine.core.errors import EngineError
+from engine.core.log_limit import LogLimit
 from engine.modules.queue.adapters.base import SWEEP_SIZE, QueueStore
 from engine.modules.queue.drains import Drains
 
@@ -42,7 +43,7 @@ class Upkeep:
         self._drains = drains
         self._subscriptions = subscriptions
         self._task: asyncio.Task[None] | None = None
-        self._last_complaint = -COMPLAINT_INTERVAL_S
+        self._complaints = LogLimit(logger, COMPLAINT_INTERVAL_S)
 
     def start(self) -> None:
         """Begin."""
@@ -71,7 +72,7 @@ class Upkeep:
                     next_sweep = now + SWEEP_S
                     await self._sweep()
             except EngineError as error:
-                self._complain(error)
+                self._complaints.warning(f"queues were not looked after, next try soon: {error}")
             except Exception:  # what nobody has foreseen must not end it
                 logger.exception("queues could not be looked after")
             await asyncio.sleep(LOOK_S)
@@ -86,9 +87,3 @@ class Upkeep:
         self._subscriptions.prune()
         while await self._store.sweep() >= SWEEP_SIZE:
             pass
-
-    def _complain(self, error: EngineError) -> None:
-        now = monotonic()
-        if now - self._last_complaint >= COMPLAINT_INTERVAL_S:
-            self._last_complaint = now
-            logger.warning("queues could not be looked after, next try soon: %s", error)

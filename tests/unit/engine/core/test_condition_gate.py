@@ -8,7 +8,7 @@ from itertools import chain, repeat
 
 import pytest
 
-from engine.core import condition_gate
+from engine.core import condition_gate, log_limit
 from engine.core.condition_gate import ConditionGate
 from engine.core.engine import Engine
 from engine.core.triggers import Trigger
@@ -101,7 +101,7 @@ async def test_what_fails_is_told_once_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = chain([0.0, 0.1, 0.2], repeat(2.0))
-    monkeypatch.setattr(condition_gate, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(log_limit, "monotonic", lambda: next(clock))
     gate = ConditionGate(engine, TRIGGER, None)
     for payload in (b"1", b"2", b"3", b"4"):
         gate.fire("a", payload)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine.core import condition_gate
+from engine.core import log_limit
 from engine.core.config import check_document
 from engine.core.engine import Engine
 from engine.core.triggers import Trigger
@@ -235,7 +235,7 @@ async def test_a_full_queue_loses_messages_of_that_subscriber_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = chain([0.0, 0.1, 0.2], repeat(2.0))
-    monkeypatch.setattr(condition_gate, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(log_limit, "monotonic", lambda: next(clock))
     slow, quick = subscriber(engine, "news"), subscriber(engine, "news", function_id="b")
     slow.outbox.is_full = True
     for number in range(4):
