@@ -9,8 +9,8 @@ from calendar import isleap
 from datetime import UTC, date, datetime
 from typing import Final
 
-from engine.modules.cron.expression import Expression
-from engine.modules.cron.fields import DAY, FIRST_YEAR, MONTH
+from engine.modules.cron.dialect.expression import Expression
+from engine.modules.cron.dialect.fields import DAY, FIRST_YEAR, MONTH
 
 _DAYS_TO_28: Final = DAY.bits(range(1, 29))
 _MONTHS_OF_31: Final = MONTH.bits((1, 3, 5, 7, 8, 10, 12))

@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 from hypothesis import strategies as st
 
-from engine.modules.cron.fields import MONTH_NAMES, WEEKDAY_NAMES
+from engine.modules.cron.dialect.fields import MONTH_NAMES, WEEKDAY_NAMES
 
 Values = frozenset[int]
 

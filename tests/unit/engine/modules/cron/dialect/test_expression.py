@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.core.errors import EngineError
-from engine.modules.cron.expression import (
+from engine.modules.cron.dialect.expression import (
     MAX_LENGTH,
     SHORTHANDS,
     parse_expression,
 )
-from engine.modules.cron.field_parsing import InvalidExpression
-from engine.modules.cron.fields import FIELDS, HOUR
-from tests.unit.engine.modules.cron.rules import Rule, rules
+from engine.modules.cron.dialect.field_parsing import InvalidExpression
+from engine.modules.cron.dialect.fields import FIELDS, HOUR
+from tests.unit.engine.modules.cron.dialect.rules import Rule, rules
 
 
 def canonical(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.modules.cron.zones import UnknownZone, find_zone
+from engine.modules.cron.dialect.zones import UnknownZone, find_zone
 
 
 @pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "America/Argentina/Ushuaia", "Etc/GMT+3"])

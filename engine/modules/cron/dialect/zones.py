@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from engine.core.errors import EngineError
 from engine.core.modules import nearest
-from engine.modules.cron.field_parsing import shown
+from engine.modules.cron.dialect.field_parsing import shown
 
 # Not one zone: the machine's own, another one on the next node, and a mark for "not set".
 _NOT_NAMES: Final = frozenset({"localtime", "Factory"})

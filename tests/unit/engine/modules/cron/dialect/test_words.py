@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from engine.modules.cron.expression import parse_expression
-from engine.modules.cron.words import describe
-from tests.unit.engine.modules.cron.rules import Rule, rules
+from engine.modules.cron.dialect.expression import parse_expression
+from engine.modules.cron.dialect.words import describe
+from tests.unit.engine.modules.cron.dialect.rules import Rule, rules
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Final
 
 from engine.core.errors import EngineError
 from engine.core.modules import nearest
-from engine.modules.cron.fields import DAY, FIELDS, HOUR, WEEKDAY, Field
+from engine.modules.cron.dialect.fields import DAY, FIELDS, HOUR, WEEKDAY, Field
 
 SHOWN_LENGTH: Final = 40
 """How much of a text from outside an error shows, in characters."""

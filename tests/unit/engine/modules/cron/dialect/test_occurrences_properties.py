@@ -11,10 +11,10 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.modules.cron.expression import parse_expression
-from engine.modules.cron.occurrences import next_after, occurrences
-from engine.modules.cron.zones import find_zone
-from tests.unit.engine.modules.cron.rules import FieldText, Rule, fields, one, rules
+from engine.modules.cron.dialect.expression import parse_expression
+from engine.modules.cron.dialect.occurrences import next_after, occurrences
+from engine.modules.cron.dialect.zones import find_zone
+from tests.unit.engine.modules.cron.dialect.rules import FieldText, Rule, fields, one, rules
 
 SECOND = timedelta(seconds=1)
 CENTURY = timedelta(days=36_525)

@@ -10,8 +10,8 @@ from itertools import product
 from math import prod
 from typing import Final
 
-from engine.modules.cron.expression import Expression
-from engine.modules.cron.fields import (
+from engine.modules.cron.dialect.expression import Expression
+from engine.modules.cron.dialect.fields import (
     DAY,
     HOUR,
     MINUTE,

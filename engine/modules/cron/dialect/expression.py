@@ -15,8 +15,13 @@ from typing import Final
 import msgspec
 
 from engine.core.modules import nearest
-from engine.modules.cron.field_parsing import CACHED_FIELDS, InvalidExpression, parse_field, shown
-from engine.modules.cron.fields import (
+from engine.modules.cron.dialect.field_parsing import (
+    CACHED_FIELDS,
+    InvalidExpression,
+    parse_field,
+    shown,
+)
+from engine.modules.cron.dialect.fields import (
     DAY,
     FIELDS,
     HOUR,

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
-from engine.modules.cron.expression import Expression
-from engine.modules.cron.fields import FIRST_YEAR, LAST_YEAR
-from engine.modules.cron.wall_clock import next_wall_time
+from engine.modules.cron.dialect.expression import Expression
+from engine.modules.cron.dialect.fields import FIRST_YEAR, LAST_YEAR
+from engine.modules.cron.dialect.wall_clock import next_wall_time
 
 _SECOND: Final = timedelta(seconds=1)
 

@@ -8,10 +8,10 @@ from itertools import islice, pairwise
 
 import pytest
 
-from engine.modules.cron import wall_clock
-from engine.modules.cron.expression import parse_expression
-from engine.modules.cron.occurrences import next_after, occurrences
-from engine.modules.cron.zones import find_zone
+from engine.modules.cron.dialect import wall_clock
+from engine.modules.cron.dialect.expression import parse_expression
+from engine.modules.cron.dialect.occurrences import next_after, occurrences
+from engine.modules.cron.dialect.zones import find_zone
 
 NEW_YORK = "America/New_York"
 BERLIN = "Europe/Berlin"

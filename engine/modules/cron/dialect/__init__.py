@@ -1,0 +1,1 @@
+"""The dialect of cron expressions: pure functions of text, time and zone."""
