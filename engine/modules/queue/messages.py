@@ -34,7 +34,8 @@ from engine.modules.queue.context import NOTHING, Context, context_text, trace_t
 from engine.modules.queue.drains import Drains
 from kv.clock import now_ms
 
-_TOPIC: Final = QueueKind.TOPIC  # looked up once, not for every message
+MAX_KNOWN_TOPICS: Final = 10_000
+"""How many topics are remembered as checked."""
 
 _read_enqueue = reader(EnqueueArguments)
 _read_action = msgspec.json.Decoder(ActionOptions).decode
@@ -52,6 +53,8 @@ class Sender:
         self._store = store
         self._drains = drains
         self._new_id = InvocationIds().next
+        self._topics: dict[str, QueueName] = {}
+        self._wake_at_once: Callable[[Receipt], None] = self._wake  # bound once
 
     def enqueue(self, call: Call) -> Deferred[bytes | None]:
         """Put a message into a topic; answered once it is stored.
@@ -64,14 +67,10 @@ class Sender:
             TopicNotSet: the topic is empty.
         """
         arguments = _read_enqueue(call)
-        if not arguments.topic:
-            raise TopicNotSet(f"{call.function_id}: `topic` is empty; name the topic")
-        problem = topic_problem(arguments.topic)
-        if problem is not None:
-            raise bad(call, problem)
+        topic = self._topics.get(arguments.topic) or self._learn(call, arguments.topic)
         message = NewMessage(
             self._new_id(),
-            QueueName(_TOPIC, arguments.topic),
+            topic,
             bytes(arguments.data),
             "",
             trace_text(call.traceparent, call.baggage),
@@ -96,20 +95,42 @@ class Sender:
             message = _with_options(message, options)
         if not message.run_at_ms:
             self._drains.anticipate(message.queue)
+            if finish is _nothing:  # nearly always: one call less than by `_stored`
+                return self._store.enqueue(message, self._wake_at_once)
         return self._store.enqueue(message, partial(self._stored, finish, message.run_at_ms))
 
     def new_id(self) -> str:
         """Return the id of a new message."""
         return self._new_id()
 
+    def _learn(self, call: Call, topic: str) -> QueueName:
+        """Check a topic and remember it.
+
+        Raises:
+            DeserializationError: it cannot be one.
+            TopicNotSet: it is empty.
+        """
+        if not topic:
+            raise TopicNotSet(f"{call.function_id}: `topic` is empty; name the topic")
+        problem = topic_problem(topic)
+        if problem is not None:
+            raise bad(call, problem)
+        if len(self._topics) >= MAX_KNOWN_TOPICS:
+            self._topics.clear()
+        name = self._topics[topic] = QueueName(QueueKind.TOPIC, topic)
+        return name
+
     def _stored(
         self, finish: Callable[[Receipt], bytes | None], run_at_ms: int, receipt: Receipt
     ) -> bytes | None:
+        self._wake(receipt, run_at_ms)
+        return finish(receipt)
+
+    def _wake(self, receipt: Receipt, run_at_ms: int = 0) -> None:
         for each in receipt.subscriptions:
             consumer = self._drains.find(each)
             if consumer is not None:
                 consumer.note_message(run_at_ms)
-        return finish(receipt)
 
 
 def _with_options(message: NewMessage, options: SendOptions) -> NewMessage:

@@ -46,6 +46,9 @@ class QueueKind(enum.StrEnum):
     TOPIC = "topic"
     NAMED = "named"
 
+    # That of `Enum` is a function in Python, called several times for every message.
+    __hash__ = str.__hash__
+
 
 class QueueName(NamedTuple):
     """A queue: names of topics and of named queues do not meet."""
