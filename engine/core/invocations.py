@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 # A worker that never answers must not make the engine grow for ever.
 MAX_EXECUTING: Final = 100_000
 
+CHANNEL_FULL: Final = "channel_send_failed"
+"""The code of calls that their worker has not got, as its outbound queue is full."""
+
 STOPPED: Final = protocol.encode_error("invocation_stopped", "Invocation stopped")
 
 
@@ -285,7 +288,7 @@ class InvocationRouter:
         if not callee.outbox.offer(frame):
             del executing[invocation.id]
             invocation.fail(
-                "channel_send_failed",
+                CHANNEL_FULL,
                 f"the worker of {function.id} does not keep up: its outbound queue is full",
             )
 
@@ -298,7 +301,7 @@ class InvocationRouter:
             )
         else:
             invocation.fail(
-                "channel_send_failed",
+                CHANNEL_FULL,
                 f"the worker of {invocation.function.id} has {MAX_EXECUTING} calls unanswered",
             )
 

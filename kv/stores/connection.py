@@ -76,15 +76,17 @@ class StoreConnection:
                 cursor.close()
         return changed
 
-    def execute_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> None:
-        """Run one statement for each tuple of parameters."""
+    def execute_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> int:
+        """Run one statement for each tuple of parameters; return how many rows have changed."""
         self._database.ensure_connection()
         with self._database.wrap_database_errors:
             cursor = self._open_cursor()
             try:
                 cursor.executemany(sql, parameters)
+                changed: int = cursor.rowcount
             finally:
                 cursor.close()
+        return changed
 
     def _open_cursor(self) -> Any:
         connection = self._database.connection

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from engine.core.deferred import Deferred
+from engine.core.invocations import CHANNEL_FULL
 from engine.core.log_limit import LogLimit
 from engine.core.protocol import RESULT, decode_error, encode_error
 from engine.modules.queue.adapters.base import (
@@ -47,9 +48,6 @@ LAST_PAUSE_S: Final = 5.0
 """How long to wait after a failure of the store, or of a worker's queue: doubled each time."""
 
 COMPLAINT_INTERVAL_S: Final = 10.0
-
-CHANNEL_FULL: Final = "channel_send_failed"
-"""The worker's outbound queue is full: it has not got the call, so that was no attempt."""
 
 
 class Consumer:
@@ -244,7 +242,7 @@ class Consumer:
             self._loop.call_soon(self._run)
 
     def _settle_failure(self, delivery: Delivery, error: bytes) -> None:
-        if decode_error(error).code == CHANNEL_FULL:
+        if decode_error(error).code == CHANNEL_FULL:  # it has not got it: that was no attempt
             self._outcomes.append(Returned(delivery.id, delivery.attempt))
             self._rest("the worker does not keep up", delivery.function_id)
         else:

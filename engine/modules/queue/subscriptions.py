@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from engine.core.deferred import Deferred
+from engine.core.in_step import InStep, Stage
 from engine.modules.queue.adapters.base import (
     Policy,
     QueueKind,
@@ -25,149 +25,96 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 DISTRIBUTION_DELAY_S: Final = 1.0
 """Functions that subscribe within so long of the first get the messages that waited for it."""
 
-RETRY_S: Final = 1.0
-"""When the store is asked again after it has failed."""
+
+class Bound(NamedTuple):
+    """What a trigger says: how deliveries are made, and how they are repeated."""
+
+    target: Target
+    policy: Policy
 
 
-class _Stage(enum.Enum):
-    """How far a subscription is, or shall be, in the store."""
+class TopicSubscription(InStep[Bound]):
+    """A function on a topic: its live triggers here, kept in step with the store's subscription.
 
-    UNKNOWN = enum.auto()
-    ATTACHED = enum.auto()
-    DETACHED = enum.auto()
-    REMOVED = enum.auto()
-
-
-class TopicSubscription:
-    """A function on a topic: its live triggers here, and what the store has of it.
-
-    The newest trigger says how messages are delivered. What is wanted and what the store has are
-    compared one step at a time, and at the end of the loop's tick where something goes: a trigger
-    that is replaced by another of its id leaves no gap in which messages would be lost.
+    The newest trigger says how messages are delivered.
     """
 
     def __init__(self, owner: Subscriptions, topic: str, function_id: str) -> None:
+        super().__init__()
         self.queue = QueueName(QueueKind.TOPIC, topic)
         self.function_id = function_id
         self.consumer: Consumer | None = None
         self._owner = owner
-        self._loop = asyncio.get_running_loop()
-        self._bound: dict[Trigger, tuple[Target, Policy]] = {}
-        self._without_triggers = _Stage.DETACHED
-        self._stage = _Stage.UNKNOWN
         self._policy: Policy | None = None
-        self._is_at_work = False
-        self._is_scheduled = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the engine stops."""
+        return self._owner.is_closed
 
     @property
     def is_over(self) -> bool:
         """Whether nothing here needs it any more; the store may have it still."""
-        return (
-            not self._bound
-            and not self._is_at_work
-            and not self._is_scheduled
-            and self._stage is not _Stage.ATTACHED
-            and (self.consumer is None or not self.consumer.is_busy)
+        return self.is_settled_without_triggers and (
+            self.consumer is None or not self.consumer.is_busy
         )
-
-    def add(self, trigger: Trigger, target: Target, policy: Policy) -> None:
-        """Let the newest trigger be in charge, of every message that is enqueued after this."""
-        self._bound[trigger] = (target, policy)
-        self._retarget()
-        if not self._is_at_work:
-            self._step()
-
-    def remove(self, trigger: Trigger, *, keep: bool) -> None:
-        """Take a trigger away; the last one decides whether the subscription stays."""
-        del self._bound[trigger]
-        self._without_triggers = _Stage.DETACHED if keep else _Stage.REMOVED
-        self._retarget()
 
     def found_attached(self, subscription: Subscription) -> None:
         """Take over what the engine before this one had: no worker has it now."""
         self._take(subscription)
         self.schedule()
 
-    def _retarget(self) -> None:
+    def retarget(self) -> None:
+        """Let the consumer deliver as the newest trigger says."""
         if self.consumer is not None:
             self.consumer.set_target(self._target)
-        self.schedule()
 
     @property
     def _target(self) -> Target | None:
-        return next(reversed(self._bound.values()))[0] if self._bound else None
+        wanted = self.wanted
+        return None if wanted is None else wanted.target
 
-    def schedule(self) -> None:
-        """Compare with the store, soon."""
-        if not self._is_scheduled and not self._is_at_work:
-            self._is_scheduled = True
-            self._loop.call_soon(self._step)
-
-    def _step(self) -> None:
-        self._is_scheduled = False
-        if self._bound:
-            policy = next(reversed(self._bound.values()))[1]
-            if self._stage is not _Stage.ATTACHED or policy != self._policy:
-                self._begin(
-                    self._owner.store.subscribe(self.queue, self.function_id, policy),
-                    self._on_attached,
-                )
-            return
-        if self._stage in {_Stage.UNKNOWN, self._without_triggers, _Stage.REMOVED}:
-            self._owner.drop_if_over(self)
-            return
+    @property
+    def _subscription_id(self) -> int:
         assert self.consumer is not None
-        store, subscription_id = self._owner.store, self.consumer.id
-        if self._without_triggers is _Stage.DETACHED:
-            self._begin(store.detach(subscription_id), self._on_detached)
-        else:
-            self._begin(store.unsubscribe(subscription_id), self._on_removed)
+        return self.consumer.id
 
-    def _begin(self, asked: Deferred[T], done: Callable[[T], None]) -> None:
-        self._is_at_work = True
-        asked.then(lambda answered: self._on_answer(answered, done))
+    def is_known(self, wanted: Bound) -> bool:
+        """Tell whether the store has this policy."""
+        return wanted.policy == self._policy
 
-    def _on_answer(self, answered: Deferred[T], done: Callable[[T], None]) -> None:
-        self._is_at_work = False
-        if self._owner.is_closed:
-            return
-        if answered.error is None:
-            done(answered.value)
-            self.schedule()
-            return
-        logger.warning(
-            "the subscription of %s to topic %s is not written down yet: %s",
-            self.function_id,
-            self.queue.name,
-            answered.error,
-        )
-        self._is_scheduled = True
-        self._loop.call_later(RETRY_S, self._step)
+    def attach(self, wanted: Bound) -> Deferred[Subscription]:
+        """Subscribe."""
+        return self._owner.store.subscribe(self.queue, self.function_id, wanted.policy)
+
+    def detach(self) -> Deferred[None]:
+        """Keep receiving."""
+        return self._owner.store.detach(self._subscription_id)
+
+    def remove(self) -> Deferred[int]:
+        """Unsubscribe."""
+        return self._owner.store.unsubscribe(self._subscription_id)
 
     def _take(self, subscription: Subscription) -> None:
-        self._stage = _Stage.ATTACHED
+        self.stage = Stage.ATTACHED
         self._policy = subscription.policy
         if self.consumer is None or self.consumer.id != subscription.id:
             self.consumer = Consumer(self._owner.store, subscription, self._owner.drains)
             self._owner.drains.add(self.consumer)
 
-    def _on_attached(self, subscription: Subscription) -> None:
+    def on_attached(self, subscription: Subscription) -> None:
+        """Deliver."""
         self._take(subscription)
         assert self.consumer is not None
         self.consumer.update(subscription)
         self.consumer.set_target(self._target)
         self._owner.attached(self.queue, has_unclaimed=subscription.has_unclaimed)
 
-    def _on_detached(self, _: None) -> None:
-        self._stage = _Stage.DETACHED
-
-    def _on_removed(self, waited: int) -> None:
-        self._stage = _Stage.REMOVED
+    def on_removed(self, waited: int) -> None:
+        """Deliver nothing more."""
         if waited:
             logger.info(
                 "%s has unsubscribed from topic %s: %d messages that waited for it are gone",
@@ -179,6 +126,19 @@ class TopicSubscription:
         if consumer is not None:
             self._owner.drains.remove(consumer)
             consumer.close()
+
+    def on_over(self) -> None:
+        """Be forgotten, unless deliveries are under way."""
+        self._owner.drop_if_over(self)
+
+    def on_failure(self, error: Exception) -> None:
+        """Say so."""
+        logger.warning(
+            "the subscription of %s to topic %s is not written down yet: %s",
+            self.function_id,
+            self.queue.name,
+            error,
+        )
 
 
 class Subscriptions:
@@ -208,11 +168,11 @@ class Subscriptions:
 
     def add(self, topic: str, trigger: Trigger, target: Target, policy: Policy) -> None:
         """Bind a trigger to a topic."""
-        self._at(topic, trigger.function_id).add(trigger, target, policy)
+        self._at(topic, trigger.function_id).bind(trigger, Bound(target, policy))
 
     def remove(self, topic: str, trigger: Trigger, *, keep: bool) -> None:
         """Take a trigger from a topic; `keep` its subscription, if it was the last one."""
-        self._at(topic, trigger.function_id).remove(trigger, keep=keep)
+        self._at(topic, trigger.function_id).unbind(trigger, keep=keep)
 
     def drop_if_over(self, subscription: TopicSubscription) -> None:
         """Forget a subscription that nothing here needs; the store keeps what it has."""

@@ -35,6 +35,7 @@ from engine.modules.queue.adapters.turns import TakeTurn, Turns
 from kv.clock import now_ms
 from kv.stores.connection import StoreConnection
 from kv.stores.database import Database
+from kv.stores.steps import Step, in_steps
 
 T = TypeVar("T")
 
@@ -147,7 +148,7 @@ class DatabaseQueueStore(QueueStore):
             if look.error is not None:
                 taken.reject(look.error)
             elif look.value:
-                self._in_steps(take, lambda: tuple(woken), taken)
+                in_steps(self._writer, [take], lambda: tuple(woken), taken)
             else:
                 taken.resolve(())
 
@@ -156,18 +157,18 @@ class DatabaseQueueStore(QueueStore):
 
     def sweep(self) -> Deferred[int]:
         """Delete what is over."""
-        steps = [
-            self._sweeping.sweep_expired,
-            self._sweeping.sweep_old,
-            self._sweeping.sweep_layout,
-        ]
-        swept: list[int] = []
+        gone: list[int] = []
 
-        def sweep(connection: StoreConnection) -> bool:
-            swept.append(steps[len(swept)](connection))
-            return len(swept) < len(steps)
+        def once(sweep: Callable[[StoreConnection], int]) -> Step:
+            def step(connection: StoreConnection) -> bool:
+                gone.append(sweep(connection))
+                return False
 
-        return self._in_steps(sweep, lambda: sum(swept))
+            return step
+
+        sweeping = self._sweeping
+        sweeps = (sweeping.sweep_expired, sweeping.sweep_old, sweeping.sweep_layout)
+        return in_steps(self._writer, map(once, sweeps), lambda: sum(gone))
 
     # --- for people -------------------------------------------------------------------------------
 
@@ -203,8 +204,9 @@ class DatabaseQueueStore(QueueStore):
             receivers.extend(got)
             return len(got) == CHANGED_AT_ONCE
 
-        return self._in_steps(
-            redrive,
+        return in_steps(
+            self._writer,
+            [redrive],
             lambda: (
                 len(receivers),
                 tuple(each for each in dict.fromkeys(receivers) if each is not None),
@@ -220,30 +222,7 @@ class DatabaseQueueStore(QueueStore):
             gone.append(count)
             return count == CHANGED_AT_ONCE
 
-        return self._in_steps(discard, lambda: sum(gone))
-
-    def _in_steps(
-        self,
-        step: Callable[[StoreConnection], bool],
-        finish: Callable[[], T],
-        outcome: Deferred[T] | None = None,
-    ) -> Deferred[T]:
-        """Repeat a job as long as it says that there is more; what else waits comes in between.
-
-        What the steps before a failure have done stays done.
-        """
-        done: Deferred[T] = Deferred() if outcome is None else outcome
-
-        def stepped(job: Deferred[bool]) -> None:
-            if job.error is not None:
-                done.reject(job.error)
-            elif job.value:
-                self._writer.run(step).then(stepped)
-            else:
-                done.resolve(finish())
-
-        self._writer.run(step).then(stepped)
-        return done
+        return in_steps(self._writer, [discard], lambda: sum(gone))
 
 
 def _step(chosen: Chosen, done: int) -> int:
