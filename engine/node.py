@@ -10,7 +10,8 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from django.db.models import Q, QuerySet
+from django.conf import settings
+from django.db.models import Q
 from django.db.models.functions import Now
 
 import engine
@@ -26,11 +27,6 @@ REFRESH_INTERVAL_S: Final = 10.0
 
 KEPT_ID_FILE: Final = "node_id"
 """In the data directory: the id of the engine that runs there, or ran there last."""
-
-
-def live_nodes() -> QuerySet[EngineNode]:
-    """Return the engines that were seen within the lease, by the clock of the database."""
-    return EngineNode.objects.filter(seen_at__gt=Now() - NODE_LEASE).order_by("started_at")
 
 
 class NodeLease:
@@ -102,6 +98,7 @@ class NodeLease:
             hostname=socket.gethostname(),
             pid=os.getpid(),
             version=engine.__version__,
+            url=settings.III_PUBLIC_URL or "",
             started_at=Now(),
             seen_at=Now(),
         )

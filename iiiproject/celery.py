@@ -24,6 +24,9 @@ transports.register()
 _path = sys.path.copy()
 app = Celery("iiiproject")
 sys.path[:] = _path
+# The current app is a matter of each thread: without a default the embedded worker would receive
+# tasks and run none, and the console would offer none for periodic tasks.
+app.set_default()
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
@@ -39,6 +42,13 @@ def _on_worker_init(**_: Any) -> None:
 @signals.after_setup_logger.connect
 def _on_logging(**_: Any) -> None:
     quiet_engine_tasks()
+
+
+@signals.beat_init.connect
+def _on_beat_init(**_: Any) -> None:
+    from engine.background.beat_process import start_clock
+
+    start_clock(app)
 
 
 @signals.worker_ready.connect

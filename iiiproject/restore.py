@@ -315,8 +315,7 @@ def _keep_engines_out() -> None:
     Raises:
         BackupError: an engine holds a lease.
     """
-    from engine.models import NODE_LEASE
-    from engine.node import live_nodes
+    from engine.models import NODE_LEASE, live_nodes
 
     _execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
     # An engine's first statement inserts a row here.

@@ -34,9 +34,19 @@ class LoopTasks(TaskSender):
         if not self.is_lossy:
             asyncio.get_running_loop().call_soon(self._drain, list(subscriptions))
 
+    def send_run_ticks(self) -> None:
+        if not self.is_lossy:
+            asyncio.get_running_loop().call_soon(
+                self._invoke, "engine::cron::run_ticks", encode({})
+            )
+
+    def wake_clock(self) -> None:
+        """Nobody: tests plan by calling `engine::cron::plan`."""
+
     def _drain(self, subscriptions: list[int]) -> None:
-        running = self._engine.invoke_internal(
-            "engine::queue::drain", encode({"subscriptions": subscriptions})
-        )
+        self._invoke("engine::queue::drain", encode({"subscriptions": subscriptions}))
+
+    def _invoke(self, function_id: str, data: bytes) -> None:
+        running = self._engine.invoke_internal(function_id, data)
         self._running.add(running)
         running.add_done_callback(self._running.discard)

@@ -17,3 +17,6 @@ DATABASES = {
     alias: {**options, "TEST": {"NAME": str(_DIRECTORY / f"{alias}.sqlite3")}}
     for alias, options in _DATABASES.items()
 }
+
+# Periodic tasks that a test adds are seen soon.
+CELERY_BEAT_MAX_LOOP_INTERVAL = 1

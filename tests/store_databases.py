@@ -19,6 +19,9 @@ from engine.models import (
     OutboxMessage,
     Queue,
     QueueSubscription,
+    Schedule,
+    ScheduleOwner,
+    Tick,
 )
 from kv.models import KvEntry, StateEntry, VersionCounter
 from streams.models import StreamItem
@@ -34,6 +37,9 @@ MODELS: tuple[type[models.Model], ...] = (
     Delivery,
     IdempotencyKey,
     OutboxMessage,
+    Schedule,
+    ScheduleOwner,
+    Tick,
 )
 
 _numbers = itertools.count(1)

@@ -1,1 +1,1 @@
-"""What executes beside the event loop: Celery, in threads of the engine or in its own processes."""
+"""What runs beside the event loop: Celery and the clock, in the engine or as processes."""

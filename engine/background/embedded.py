@@ -1,4 +1,4 @@
-"""Celery inside the engine, where no broker is configured: a worker and beat, each a thread."""
+"""Celery in the engine, where no broker is configured: worker, beat and clock, each a thread."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from engine.background import clock
+from engine.background.clock import ScheduleClock
+from engine.background.lasting_thread import LastingThread
+
 if TYPE_CHECKING:
     from celery import Celery
 
@@ -22,92 +26,67 @@ CONCURRENCY: Final = 4
 RESTART_S: Final = 5.0
 """After how long a part that broke is started again."""
 
+MODULES: Final = (
+    "celery.app.control",
+    "celery.app.events",
+    "celery.worker.consumer",
+    "engine.background.beat",
+)
+"""What the worker, beat and the publisher would load when they first need it."""
+
 NUDGE_INTERVAL_S: Final = 0.05
 """How often a worker that ends is told so: it may be about to wait when it is told first."""
 
 
-class CeleryThread:
-    """A part of Celery that runs in a thread until it is told to stop, again if it breaks.
+class WholeCelery:
+    """Loads the app with all of Celery that the threads use, in one thread at a time.
+
+    Its modules import each other in circles: two threads that import them at once may each hold
+    what the other waits for, which ends one of them with an error.
 
     Args:
-        name: of the part, for people and for health.
-        run: what the thread does; it says so when it `works`, and returns when `wants_stop` is set
-            and not before.
-
-    Attributes:
-        failure: why it does not run though it should; empty while all is well.
-        wants_stop: set when it is to end.
+        load_app: gives the Celery app.
     """
 
-    def __init__(self, name: str, run: Callable[[CeleryThread], None]) -> None:
-        self.name = name
-        self.failure = ""
-        self.wants_stop = threading.Event()
-        self._run = run
-        self._thread = threading.Thread(target=self._main, name=f"celery-{name}", daemon=True)
+    def __init__(self, load_app: Callable[[], Celery]) -> None:
+        self._load_app = load_app
+        self._lock = threading.Lock()
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def works(self) -> None:
-        """Note that all is well; called by what it runs."""
-        if self.failure:
-            self.failure = ""
-            logger.info("the embedded Celery %s runs again", self.name)
-
-    def join(self, timeout_s: float) -> None:
-        """Wait for its end."""
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
-
-    def _main(self) -> None:
-        while True:
-            problem: Exception | None = None
-            try:
-                self._run(self)
-            except Exception as error:
-                problem = error
-            if self.wants_stop.is_set():
-                return
-            self._note(problem)
-            if self.wants_stop.wait(RESTART_S):
-                return
-
-    def _note(self, problem: Exception | None) -> None:
-        # Told once: what is broken may stay so for hours.
-        if not self.failure:
-            logger.error(
-                "the embedded Celery %s broke: its work stands still, trying again every %g s",
-                self.name,
-                RESTART_S,
-                exc_info=problem,
-            )
-        self.failure = "it ended" if problem is None else f"{type(problem).__name__}: {problem}"
+    def __call__(self) -> Celery:
+        """Return the app."""
+        with self._lock:
+            app = self._load_app()
+            for name in MODULES:
+                importlib.import_module(name)
+            return app
 
 
 class EmbeddedCelery:
-    """The worker and beat of an engine without a broker.
+    """The worker, beat and clock of an engine without a broker.
 
     Args:
         load_app: gives the Celery app, on our transport in memory; called in the threads, since
             loading takes a while.
+        schedules: the clock, which asks this engine.
         on_ready: called in the worker's thread when it can take tasks.
     """
 
-    def __init__(self, load_app: Callable[[], Celery], on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        load_app: Callable[[], Celery],
+        schedules: ScheduleClock,
+        on_ready: Callable[[], None],
+    ) -> None:
         self._load_app = load_app
+        self._schedules = schedules
         self._on_ready = on_ready
         self._is_started = False
         self._is_in_a_hurry = False
+        self._clock = LastingThread("clock", "clock of schedules", schedules.run, clock.RESTART_S)
         self._threads = (
-            CeleryThread("worker", self._run_worker),
-            CeleryThread("beat", self._run_beat),
+            LastingThread("worker", "embedded Celery worker", self._run_worker, RESTART_S),
+            LastingThread("beat", "embedded Celery beat", self._run_beat, RESTART_S),
+            self._clock,
         )
 
     def failures(self) -> dict[str, str]:
@@ -115,22 +94,29 @@ class EmbeddedCelery:
         return {each.name: each.failure for each in self._threads if each.failure}
 
     def start(self) -> None:
-        """Start both; returns at once."""
+        """Start them; returns at once."""
         self._is_started = True
         for each in self._threads:
             each.start()
+
+    def stop_clock(self) -> None:
+        """Plan nothing more; returns at once."""
+        self._clock.wants_stop.set()
+        self._schedules.wake()
 
     def hurry(self) -> None:
         """Let `stop` wait no longer."""
         self._is_in_a_hurry = True
 
     def stop(self, timeout_s: float) -> None:
-        """Let tasks that run finish, within a limit, and end both threads."""
+        """Let tasks that run finish, within a limit, and end the threads."""
         if not self._is_started:
+            self._schedules.close()
             return
         from engine.background.memory_transport import BELL
 
         deadline = time.monotonic() + timeout_s
+        self.stop_clock()
         for each in self._threads:
             each.wants_stop.set()
         _worker_state().should_stop = os.EX_OK
@@ -140,16 +126,15 @@ class EmbeddedCelery:
             BELL.interrupt()
             for each in self._threads:
                 each.join(NUDGE_INTERVAL_S)
+        if not self._clock.is_alive:
+            self._schedules.close()
         if late := [each.name for each in self._threads if each.is_alive]:
             logger.warning("the embedded Celery did not end in time: %s", ", ".join(late))
 
     # --- in the threads -----------------------------------------------------------------------
 
-    def _run_worker(self, thread: CeleryThread) -> None:
+    def _run_worker(self, thread: LastingThread) -> None:
         app = self._load_app()
-        # The current app is a matter of each thread: without a default the worker would receive
-        # tasks and run none.
-        app.set_default()
         # Nothing of Django's system checks has changed since the engine has started.
         os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
@@ -182,7 +167,7 @@ class EmbeddedCelery:
         if worker.exitcode:
             raise RuntimeError(f"exit code {worker.exitcode}, see the log above")
 
-    def _run_beat(self, thread: CeleryThread) -> None:
+    def _run_beat(self, thread: LastingThread) -> None:
         app = self._load_app()
 
         from django.db import connections

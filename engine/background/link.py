@@ -108,13 +108,24 @@ class EngineLink:
                 self._thread = threading.Thread(target=self._run, name="engine-link", daemon=True)
                 self._thread.start()
 
-    def call(self, function_id: str, data: bytes, timeout_s: float) -> bytes:
+    def call(
+        self,
+        function_id: str,
+        data: bytes,
+        timeout_s: float,
+        *,
+        namespace: str | None = None,
+        patience_s: float | None = None,
+    ) -> bytes:
         """Call a function of the engine and wait for its result as JSON text.
 
         Args:
-            function_id: any function, the internal ones included.
+            function_id: any function, the internal ones included unless a namespace is named.
             data: the payload as JSON text.
             timeout_s: for the connection and the answer together.
+            namespace: of the function; None: the default one, or none as the internal ones.
+            patience_s: for the connection, if the engine was not reached lately; None: as long as
+                for the answer.
 
         Raises:
             LinkDown: there is no connection, or it was lost meanwhile.
@@ -125,9 +136,9 @@ class EngineLink:
         self.start()
         call_id = str(next(self._ids))
         answer: Future[bytes] = Future()
-        socket = self._wait_for_socket(call_id, answer, deadline)
+        socket = self._wait_for_socket(call_id, answer, timeout_s, patience_s)
         try:
-            socket.send(_call_frame(call_id, function_id, data), text=True)
+            socket.send(_call_frame(call_id, function_id, namespace, data), text=True)
             return answer.result(max(0.0, deadline - time.monotonic()))
         except (OSError, WebSocketException) as error:
             if isinstance(error, TimeoutError):
@@ -158,15 +169,16 @@ class EngineLink:
     # --- any thread ---------------------------------------------------------------------------
 
     def _wait_for_socket(
-        self, call_id: str, answer: Future[bytes], deadline: float
+        self, call_id: str, answer: Future[bytes], timeout_s: float, patience_s: float | None
     ) -> ClientConnection:
         with self._changed:
             self._callers += 1
             self._changed.notify_all()
+            if patience_s is not None and self._is_outage_told:
+                timeout_s = min(timeout_s, patience_s)
             try:
                 self._changed.wait_for(
-                    lambda: self._socket is not None or self._is_closed,
-                    max(0.0, deadline - time.monotonic()),
+                    lambda: self._socket is not None or self._is_closed, timeout_s
                 )
             finally:
                 self._callers -= 1
@@ -259,15 +271,16 @@ class EngineLink:
             )
 
 
-def _call_frame(call_id: str, function_id: str, data: bytes) -> bytes:
-    return encode(
-        {
-            "type": "invokefunction",
-            "invocation_id": call_id,
-            "function_id": function_id,
-            "data": msgspec.Raw(data),
-        }
-    )
+def _call_frame(call_id: str, function_id: str, namespace: str | None, data: bytes) -> bytes:
+    frame: dict[str, object] = {
+        "type": "invokefunction",
+        "invocation_id": call_id,
+        "function_id": function_id,
+        "data": msgspec.Raw(data),
+    }
+    if namespace is not None:
+        frame["namespace"] = namespace
+    return encode(frame)
 
 
 def _introduction(name: str) -> bytes:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from engine.background.broker import is_embedded
-from engine.background.embedded import EmbeddedCelery
+from engine.background.clock import ScheduleClock
+from engine.background.embedded import EmbeddedCelery, WholeCelery
+from engine.background.planners import EnginePlanner, Planner
 from engine.background.process_link import make_link, set_own_link
 from engine.background.publisher import Publisher
 
@@ -60,11 +62,17 @@ class BackgroundWork:
         on_ready: Callable[[], None],
     ) -> None:
         self.is_embedded = is_embedded(broker_url)
-        self.publisher = Publisher(load_app, None if self.is_embedded else public_url)
         self.executor = executor(broker_url)
         self._worker_url = worker_url
         self._link: EngineLink | None = None
-        self._celery = EmbeddedCelery(load_app, on_ready) if self.is_embedded else None
+        self._celery: EmbeddedCelery | None = None
+        if self.is_embedded:
+            load_whole = WholeCelery(load_app)
+            self.publisher = Publisher(load_whole, wake_clock=self._wake_clock)
+            self._clock = ScheduleClock(self._open_planner, self.publisher.send_run_ticks)
+            self._celery = EmbeddedCelery(load_whole, self._clock, on_ready)
+        else:
+            self.publisher = Publisher(load_app, public_url)
 
     def start(self) -> None:
         """Start the threads; the worker port listens by now."""
@@ -78,6 +86,8 @@ class BackgroundWork:
     def refuse(self) -> None:
         """Send nothing more: the engine is about to stop, and with it the link to it."""
         self.publisher.refuse()
+        if self._celery is not None:
+            self._celery.stop_clock()
         if self._link is not None:
             self._link.retire()
 
@@ -98,6 +108,13 @@ class BackgroundWork:
         if self.publisher.outage is not None:
             details["broker"] = self.publisher.outage
         return {"status": "healthy" if len(details) == 1 else "unhealthy", "details": details}
+
+    def _wake_clock(self) -> None:
+        self._clock.wake()
+
+    def _open_planner(self) -> Planner:
+        assert self._link is not None, "start comes first"
+        return EnginePlanner(self._link, is_own=True)
 
     def _stop(self, timeout_s: float) -> None:
         self.publisher.stop(STOP_TIMEOUT_S)

@@ -8,6 +8,7 @@ waits, so a worker may call itself, and a slow callee delays nobody.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -165,7 +166,7 @@ class WorkerSession:
         else:
             function = self._resolve(frame, function_id)
         if function is None:
-            if self.is_internal:
+            if self.is_internal and frame.namespace is None:
                 function = self.engine.functions.internal.get(function_id)
             if function is None:
                 self._answer_unknown(frame, function_id, reply_to)
@@ -414,8 +415,9 @@ class WorkerSession:
         metadata = _present(message.metadata)
         trigger = Trigger(
             id=message.id,
-            trigger_type=message.trigger_type,
-            function_id=function_id,
+            # Shared: there may be a hundred thousand triggers of one type and function.
+            trigger_type=sys.intern(message.trigger_type),
+            function_id=sys.intern(function_id),
             config=bytes(message.config) or NULL,
             metadata=metadata or None,
             namespace=message.namespace or None,

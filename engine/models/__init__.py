@@ -1,6 +1,6 @@
 """What of the engine outlives a restart, for people and for the next start."""
 
-from engine.models.nodes import NODE_LEASE, EngineNode
+from engine.models.nodes import NODE_LEASE, EngineNode, live_nodes
 from engine.models.queues import (
     Delivery,
     IdempotencyKey,
@@ -23,4 +23,5 @@ __all__ = [
     "ScheduleOwner",
     "Tick",
     "Trigger",
+    "live_nodes",
 ]

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Final
 
 from django.db import models
+from django.db.models.functions import Now
 
 NODE_LEASE: Final = dt.timedelta(seconds=30)
 """How long an engine counts as live after it was seen: two refreshes may fail."""
@@ -30,3 +31,8 @@ class EngineNode(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hostname}, process {self.pid}"
+
+
+def live_nodes() -> models.QuerySet[EngineNode]:
+    """Return the engines that were seen within the lease, by the clock of the database."""
+    return EngineNode.objects.filter(seen_at__gt=Now() - NODE_LEASE).order_by("started_at")

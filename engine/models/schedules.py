@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import ClassVar
 
 from django.db import models
@@ -173,8 +174,14 @@ class Tick(models.Model):
         ]
         indexes: ClassVar[list[models.Index]] = [
             models.Index(fields=["run_at"], name="tick_due", condition=models.Q(state=0)),
-            models.Index(fields=["schedule"], name="tick_claimed", condition=models.Q(state=1)),
+            # What is not over of a schedule: due, running.
+            models.Index(fields=["schedule"], name="tick_open", condition=models.Q(state__lt=2)),
+            models.Index(
+                fields=["state", "id"], name="tick_other", condition=models.Q(state__gt=2)
+            ),
+            models.Index(fields=["scheduled_at"], name="tick_failed", condition=models.Q(state=3)),
         ]
 
     def __str__(self) -> str:
-        return f"{self.schedule_id} at {self.scheduled_at}"
+        at = dt.datetime.fromtimestamp(self.scheduled_at / 1000, dt.UTC)
+        return f"{at:%Y-%m-%d %H:%M:%S} UTC"

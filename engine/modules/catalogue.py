@@ -20,7 +20,7 @@ BUILT_IN: Final = (
     "engine.modules.api.module:RestApiModule",
     "engine.modules.queue.module:QueueModule",
     "engine.modules.pubsub.module:PubSubModule",
-    "engine.modules.planned.messages:CronModule",
+    "engine.modules.cron.module:CronModule",
     "engine.modules.planned.observability:OtelModule",
     "engine.modules.planned.observability:LoggingModule",
     "engine.modules.planned.outside:BridgeClientModule",

@@ -1,10 +1,10 @@
-"""A deployment as in production: PostgreSQL, Redis, an engine, a Celery worker and beat."""
+"""Deployments as in production: PostgreSQL, Redis, an engine or two, a Celery worker and beat."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -52,6 +52,19 @@ class CeleryProcess(Process):
             return self.output.count(_READY[self._part]) > said
 
         wait_until(is_ready, f"{self.name} is ready", READY_LIMIT_S)
+
+
+Victim = Process | RedisServer | PostgresServer
+"""What may be killed and started again."""
+
+
+def kill_and_start(victim: Victim) -> None:
+    """Kill a part of a deployment and start it again."""
+    if isinstance(victim, PostgresServer):
+        victim.stop()  # at once, as a machine that loses its power
+    else:
+        victim.kill()
+    victim.start()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +127,46 @@ def with_services(folder: Path) -> Iterator[Deployment]:
             yield deployment
         finally:
             deployment.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class DoubleDeployment:
+    """Two engines on one PostgreSQL and one Redis, with a Celery worker and two beats."""
+
+    engines: tuple[EngineProcess, EngineProcess]
+    celery_worker: CeleryProcess
+    beats: tuple[CeleryProcess, CeleryProcess]
+
+    @property
+    def touched(self) -> list[Process]:
+        """Its processes, each of which may be killed; their output helps when a test fails."""
+        return [*self.engines, self.celery_worker, *self.beats]
+
+
+@contextmanager
+def doubled(folder: Path) -> Iterator[DoubleDeployment]:
+    """Run engines that say where they are, and what they share; the Celery worker knows neither."""
+    with ExitStack() as stack:
+        postgres = stack.enter_context(migrated_postgres(folder))
+        redis = stack.enter_context(redis_server())
+        services = {
+            "DATABASE_URL": postgres.url,
+            "REDIS_URL": redis.url,
+            "SECRET_KEY": SECRET_KEY,
+        }
+        of_celery = services | {"III_URL": "ws://[::1]:1"}
+        deployment = DoubleDeployment(
+            (
+                EngineProcess(folder / "one", environment=services),
+                EngineProcess(folder / "other", environment=services),
+            ),
+            CeleryProcess("worker", folder / "worker", of_celery),
+            (
+                CeleryProcess("beat", folder / "beat-one", of_celery),
+                CeleryProcess("beat", folder / "beat-other", of_celery),
+            ),
+        )
+        for process in deployment.touched:
+            stack.callback(process.kill)
+            process.start()
+        yield deployment

@@ -35,6 +35,7 @@ modules:
       queue_configs:
         jobs: {{ max_retries: 12, backoff_ms: 20 }}
         ordered: {{ type: fifo, message_group_field: group, concurrency: 4, backoff_ms: 20 }}
+  - class: modules::cron::CronModule
   - class: modules::stream::StreamModule
     config:
       port: {stream_port}

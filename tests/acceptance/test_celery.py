@@ -26,11 +26,22 @@ ROOT: Final = Path(__file__).parents[2]
 TASK: Final = "shop.tasks.ship"
 SAID: Final = f"Received unregistered task of type '{TASK}'"
 
+ADD_CALL: Final = """
+import django
+django.setup()
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+every, _ = IntervalSchedule.objects.get_or_create(every=1, period=IntervalSchedule.SECONDS)
+PeriodicTask.objects.create(
+    name="close", task="engine.tasks.invoke", interval=every,
+    kwargs='{"function_id": "shop::close", "data": {"till": 3}}',
+)
+"""
+
 ADD_PERIODIC_TASK: Final = f"""
 import django
 django.setup()
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
-every = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.SECONDS)
+every, _ = IntervalSchedule.objects.get_or_create(every=1, period=IntervalSchedule.SECONDS)
 PeriodicTask.objects.create(name="ship", task="{TASK}", interval=every)
 """
 
@@ -54,6 +65,11 @@ class Site:
         """Return what `/health` tells of the engine, and of Celery."""
         answer = http.get(f"{self.engine.http_url}/health").json()
         return str(answer["status"]), answer["components"]["Celery"]
+
+    def run_beat(self) -> None:
+        """Start beat, unless it runs."""
+        if not self.beat.is_running:
+            self.beat.start()
 
     def run(self, script: str) -> None:
         """Run a script as a process of the deployment."""
@@ -91,7 +107,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def test_beat_sends_the_periodic_tasks_of_the_database_again_after_it_was_killed(
     site: Site,
 ) -> None:
-    site.beat.start()
+    site.run_beat()
     site.run(ADD_PERIODIC_TASK)
     wait_until(lambda: site.worker.output.count(SAID) >= 2, "the worker gets the task", 30)
 
@@ -100,6 +116,36 @@ def test_beat_sends_the_periodic_tasks_of_the_database_again_after_it_was_killed
     site.beat.start()
 
     wait_until(lambda: site.worker.output.count(SAID) >= before + 2, "it gets it again", 30)
+
+
+def test_a_periodic_task_calls_a_function_of_a_worker(site: Site) -> None:
+    site.run_beat()
+    handled: list[Any] = []
+    with RawWorker(site.engine.worker_url) as worker:
+        worker.serve("shop::close", handled.append)
+        site.run(ADD_CALL)
+
+        wait_until(lambda: len(handled) >= 2, "the worker is called", 30)
+    assert handled[0] == {"till": 3}
+
+
+def test_a_schedule_of_a_worker_runs(site: Site) -> None:
+    """On SQLite, where beat asks the engine what is due."""
+    site.run_beat()
+    handled: list[Any] = []
+    with RawWorker(site.engine.worker_url) as worker:
+        worker.serve("shop::tick", handled.append)
+        worker.bind("cron", "shop::tick", {"expression": "* * * * * * *"})
+
+        wait_until(lambda: len(handled) >= 3, "the worker is called", 30)
+    times = [each["scheduled_time"] for each in handled]
+    assert times == sorted(set(times))
+
+
+def test_beat_ends_when_it_is_asked_to(site: Site) -> None:
+    site.run_beat()
+
+    assert site.beat.terminate(limit_s=5) == 0
 
 
 def test_an_engine_takes_messages_while_redis_is_away_and_delivers_them_afterwards(
@@ -141,12 +187,12 @@ def test_the_start_says_that_celery_has_to_run_and_how(site: Site) -> None:
 def test_the_process_of_celery_is_listed_when_asked_for(site: Site) -> None:
     def celery_processes() -> list[dict[str, Any]]:
         listed = worker.call("engine::workers::list", {"include_internal": True})["workers"]
-        return [each for each in listed if each["runtime"] == "celery"]
+        return [each for each in listed if each["pid"] == site.worker.pid]
 
     with RawWorker(site.engine.worker_url) as worker:
         [process] = wait_until(celery_processes, "it is listed")
         shown = worker.call("engine::workers::list")["workers"]
 
     assert process["internal"] is True
-    assert process["pid"] == site.worker.pid
+    assert process["runtime"] == "celery"
     assert [each["runtime"] for each in shown] == ["raw"]

@@ -59,9 +59,18 @@ TABLES: Final = {
     "engine_delivery": "id, queue_id, subscription_id, message_id, function_id, data, context, "
     "message_group, state, attempts, run_at, enqueued_at, expires_at, error, history, failed_at",
     "engine_idempotencykey": "queue_id, key, message_id, expires_at",
+    "engine_schedule": "id, schedule_id, origin, function_id, namespace, expression, timezone, "
+    "condition_function_id, payload, overlap, misfire, jitter_ms, timeout_ms, repeat_interrupted, "
+    "is_enabled, is_paused, skip_until, next_at, due_at, planned, pruned, created_at, detached_at, "
+    "ended_at",
+    "engine_tick": "id, schedule_id, scheduled_at, run_at, give_up_at, state, reason, error, "
+    "is_manual, payload, stands_for, attempts, trigger_id, trace_id, started_at, finished_at",
 }
 
 NEW_TABLES: Final = (
+    "tick",
+    "scheduleowner",
+    "schedule",
     "outboxmessage",
     "idempotencykey",
     "delivery",
@@ -241,6 +250,9 @@ def fill(place: Place) -> tuple[int, int]:
             message = f'{{"topic": "{key}", "idempotency_key": "{key}", "data": {value}}}'
             worker.send(CALL % ("enqueue", message))
         worker.call("engine::queue::pause", {"queue": "number"})
+        yearly = {"expression": "0 0 0 1 1 * *", "schedule_id": "yearly"}
+        worker.bind("cron", "shop::price", yearly)
+        worker.call("engine::cron::run_now", {"schedule_id": "yearly", "payload": [10**30]})
         # The first row is changed and stays the first; the last one is gone.
         worker.call("state::set", {"scope": "values", "key": "nul", "value": "again"})
         set_text(worker, "state::set", {"scope": "values", "key": "nul"}, VALUES["nul"])
@@ -289,22 +301,24 @@ def test_everything_comes_back_as_it_was(
         "kv_stateentry": 4,
         "kv_kventry": 4,
         "streams_streamitem": 4,
-        "engine_trigger": 1,
+        "engine_trigger": 2,
         "engine_queue": 4 + NAMED_QUEUES,
         "engine_queuesubscription": NAMED_QUEUES,
         "engine_delivery": 4,
         "engine_idempotencykey": 4,
+        "engine_schedule": 1,
+        "engine_tick": 1,
     }
     assert {row[2]: row[3] for row in rows["kv_stateentry"]} == VALUES
     assert [row[5] for row in rows["engine_delivery"]] == list(VALUES.values())
 
     file = tmp_path / "a.backup"
     count = sum(map(len, rows.values()))
-    assert old.succeed("backup", file).startswith(f"{file}: {count} rows in 9 tables, ")
+    assert old.succeed("backup", file).startswith(f"{file}: {count} rows in 12 tables, ")
     ((version, database),) = read(file, "SELECT engine_version, database FROM iii_backup")
     assert (version, database) == (engine.__version__, source)
 
-    assert f": {count} rows in 9 tables, as they were in " in new.succeed("restore", file)
+    assert f": {count} rows in 12 tables, as they were in " in new.succeed("restore", file)
     assert new.rows() == rows
     position, version = set_one(new, "after")
     assert (position > last_position, version > last_version) == (True, True)

@@ -324,7 +324,7 @@ def test_a_signal_stops_the_engine_and_closes_its_ports(
 
 
 def test_the_banner_says_where_everything_is(start: Start, ports: Ports, tmp_path: Path) -> None:
-    write_config(tmp_path, ports.config + "  - class: modules::cron::CronModule\n")
+    write_config(tmp_path, ports.config + "  - class: modules::observability::OtelModule\n")
     process = start("--data-dir", "here/data")
     wait_until_up(process)
     lines = [" ".join(line.split()) for line in process.output.splitlines()]
@@ -336,7 +336,7 @@ def test_the_banner_says_where_everything_is(start: Start, ports: Ports, tmp_pat
         "tasks in this process",
         "config iii-config.yaml",
         "modules RestApiModule, WorkerModule",
-        "not built yet CronModule",
+        "not built yet OtelModule",
     ]
     assert not (tmp_path / "iii-data").exists()
 

@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.db.models.functions import Now
 
 import engine
 from engine import node
-from engine.models import EngineNode
-from engine.node import NodeLease, live_nodes
+from engine.models import EngineNode, live_nodes
+from engine.node import NodeLease
 from kv.stores.database import Database
 from kv.stores.executor import Executor
 
@@ -64,6 +65,18 @@ def test_a_running_engine_is_known_until_it_stops() -> None:
 
     with_lease(act)
     assert not EngineNode.objects.exists()
+
+
+@pytest.mark.parametrize("url", ["ws://engine-1:49134", None])
+def test_its_row_says_where_celery_reaches_it_if_somebody_said_so(
+    monkeypatch: pytest.MonkeyPatch, url: str | None
+) -> None:
+    monkeypatch.setattr(settings, "III_PUBLIC_URL", url)
+
+    async def act(executor: Executor, lease: NodeLease) -> None:
+        assert (await executor.query(lambda _: live_nodes().get())).url == (url or "")
+
+    with_lease(act)
 
 
 def test_a_lease_is_refreshed_and_comes_back_if_it_was_dropped(

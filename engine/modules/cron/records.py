@@ -120,6 +120,52 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     has_more: bool
 
 
+class TickRecord(msgspec.Struct, frozen=True, gc=False):
+    """A tick as people see it; the fields are those of `engine.models.Tick`.
+
+    Attributes:
+        schedule_id: the schedule's own id, not that of its row.
+        attempts: how often it was claimed.
+    """
+
+    id: int
+    schedule_id: str
+    scheduled_at: int
+    run_at: int
+    state: TickState
+    reason: str
+    error: str
+    is_manual: bool
+    stands_for: int
+    attempts: int
+    trigger_id: str
+    trace_id: str
+    started_at: int | None
+    finished_at: int | None
+
+
+class ListedSchedule(msgspec.Struct, frozen=True, gc=False):
+    """A schedule as people see it.
+
+    Attributes:
+        detached_at: since when no worker has it; None while one does, and for people's.
+        ended_at: when its last trigger was unregistered; None if it was not.
+        last: the newest tick whose turn has come.
+    """
+
+    known: KnownSchedule
+    detached_at: int | None
+    ended_at: int | None
+    last: TickRecord | None
+
+
+class SchedulePage(msgspec.Struct, frozen=True, gc=False):
+    """Some of the schedules that were asked for, and how many there are of them."""
+
+    schedules: Sequence[ListedSchedule]
+    total: int
+
+
 class Planned(msgspec.Struct, frozen=True, gc=False):
     """What a look at the clock has brought.
 

@@ -28,7 +28,7 @@ def find_zone(name: str) -> ZoneInfo:
     """
     if name == "UTC":  # the default of all schedules: the database need not be listed
         return ZoneInfo(name)
-    known = _known_zones()
+    known = zone_names()
     if name in known:
         return ZoneInfo(name)
     near = nearest(name, known)
@@ -37,6 +37,7 @@ def find_zone(name: str) -> ZoneInfo:
 
 
 @cache
-def _known_zones() -> frozenset[str]:
+def zone_names() -> frozenset[str]:
+    """Return the names of all time zones."""
     # A list, since `ZoneInfo` opens what it is given as a path: `America` is a directory there.
     return frozenset(available_timezones() - _NOT_NAMES)

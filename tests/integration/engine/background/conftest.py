@@ -18,6 +18,7 @@ from engine.background.service import BackgroundWork
 from engine.core.engine import Engine
 from engine.core.functions import Call
 from engine.core.listeners import Listener
+from engine.modules.cron.records import Planned
 from engine.server.base import BoundListener, Server, bind_listeners, create_server
 from iiiproject.asgi import build_application
 from iiiproject.background import load_app, worker_url
@@ -34,13 +35,16 @@ def pytest_asyncio_loop_factories(
 
 
 class Site:
-    """A running engine whose queue module is two functions that remember their calls.
+    """A running engine whose queue and cron modules are functions that remember their calls.
 
     Attributes:
         url: the worker port.
         drained: the subscriptions of each drain.
         looks: how often the outbox was to be taken over.
         answer: what a drain waits for before it answers.
+        plans: how often the clock asked what is due.
+        planned: what it is answered, each once; then that nothing is.
+        runs: how often due ticks were to be run.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -48,10 +52,18 @@ class Site:
         self.drained: list[list[int]] = []
         self.looks = 0
         self.answer: asyncio.Future[None] | None = None
+        self.plans = 0
+        self.planned: list[Planned] = []
+        self.runs = 0
         self._server: Server | None = None
         self._bound: list[BoundListener] = []
         engine.register_function("engine::queue::drain", self._drain, is_internal=True)
         engine.register_function("engine::queue::take_outbox", self._look, is_internal=True)
+
+    def add_cron(self) -> None:
+        """Add the functions of the cron module."""
+        self.engine.register_function("engine::cron::plan", self._plan, is_internal=True)
+        self.engine.register_function("engine::cron::run_ticks", self._run_ticks, is_internal=True)
 
     @property
     def url(self) -> str:
@@ -81,6 +93,14 @@ class Site:
                     await asyncio.sleep(0.002)
         except TimeoutError:
             pytest.fail(f"not within {LIMIT_S:g} s: {what}")
+
+    def _plan(self, call: Call) -> bytes:
+        self.plans += 1
+        return msgspec.json.encode(self.planned.pop(0) if self.planned else Planned(0, None, ()))
+
+    def _run_ticks(self, call: Call) -> bytes:
+        self.runs += 1
+        return b'{"claimed":0}'
 
     def _look(self, call: Call) -> bytes:
         self.looks += 1

@@ -13,6 +13,8 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from engine.background import embedded, publisher
 from engine.background.broker import MEMORY_URL
 from engine.background.service import BackgroundWork
+from engine.core.functions import Call
+from engine.tasks import invoke
 from iiiproject.background import load_app
 from tests.integration.engine.background.conftest import LIMIT_S, Site
 
@@ -153,6 +155,54 @@ async def test_a_periodic_task_of_the_database_runs(site: Site, work: Background
 
     await site.until(lambda: _ran, "beat has sent the task and the worker has run it")
     assert set(_ran) == {"tick"}
+
+
+async def test_a_periodic_task_may_call_any_function_of_the_engine(
+    site: Site, work: BackgroundWork
+) -> None:
+    called: list[bytes] = []
+
+    def note(call: Call) -> bytes:
+        called.append(bytes(call.data))
+        return b"null"
+
+    site.engine.register_function("shop::note", note)
+
+    def schedule() -> None:
+        every = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.SECONDS)
+        PeriodicTask.objects.create(
+            name="test",
+            task="engine.tasks.invoke",
+            args='["shop::note"]',
+            kwargs='{"data": {"orders": [1, 2]}}',
+            interval=every,
+        )
+
+    await asyncio.to_thread(schedule)
+
+    await site.until(lambda: called, "beat has sent the task and the worker has run it")
+    assert called[0] == b'{"orders":[1,2]}'
+
+
+@pytest.mark.parametrize(
+    ("function_id", "error"),
+    [
+        ("no::such", "function_not_found: Function no::such not found"),
+        ("engine::queue::drain", "function_not_found: Function engine::queue::drain not found"),
+    ],
+)
+async def test_a_task_whose_function_fails_has_failed(
+    site: Site,
+    work: BackgroundWork,
+    function_id: str,
+    error: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The internal functions trust whoever calls them: people may not."""
+    await asyncio.to_thread(invoke.apply_async, (function_id,))
+
+    await site.until(lambda: error in caplog.text, "Celery tells of the failure")
+    assert site.drained == []
 
 
 async def test_health_tells_of_threads_that_broke_until_they_run_again(

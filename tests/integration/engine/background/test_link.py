@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -109,6 +110,29 @@ async def test_a_call_fails_in_time_when_there_is_no_engine() -> None:
 
     assert 0.3 <= time.monotonic() - began < LIMIT_S
     link.close()
+
+
+async def test_a_call_with_little_patience_waits_shortly_for_an_engine_that_was_away(
+    site: Site,
+) -> None:
+    def call(link: EngineLink, number: int) -> float:
+        began = time.monotonic()
+        with contextlib.suppress(LinkDown):
+            link.call(DRAIN, b'{"subscriptions":[%d]}' % number, LIMIT_S, patience_s=0.5)
+        return time.monotonic() - began
+
+    port = int(site.url.rpartition(":")[2])
+    await site.close()
+    link = make_link(f"ws://127.0.0.1:{port}")
+    link.start()
+    await site.until(lambda: link._is_outage_told, "the engine was not reached")
+
+    assert 0.5 <= await asyncio.to_thread(call, link, 1) < LIMIT_S / 2
+    await site.open(port)
+    await asyncio.to_thread(call, link, 2)
+
+    assert site.drained == [[2]]
+    await asyncio.to_thread(link.close)
 
 
 async def test_an_outage_is_told_once_and_the_return_too(

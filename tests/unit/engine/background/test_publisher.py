@@ -114,6 +114,57 @@ def test_what_waits_is_bounded(publisher: Publisher, app: Celery) -> None:
     assert sent(app) == []
 
 
+def test_what_waits_in_the_broker_is_bounded_and_told(
+    publisher: Publisher,
+    app: Celery,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(publishing, "MAX_WAITING", 3)
+    monkeypatch.setattr(publishing, "COUNT_INTERVAL_S", 0.0)
+    monkeypatch.setattr(publishing, "PROBE_INTERVAL_S", 0.01)
+    publisher.start()
+    for number in range(10):
+        publisher.send_drain([number])
+    until(lambda: publisher.outage, "it sends no more")
+    assert publisher.outage == "10,000 tasks wait in the broker: is a Celery worker running?"
+    until(lambda: not publisher._pending, "the others are dropped")
+
+    assert sent(app) == [("engine.tasks.drain", [[number]]) for number in range(3)]
+
+    until(lambda: publisher.outage is None, "it sends again")
+    publisher.send_drain([10])
+    assert sent_soon(app, 1) == [("engine.tasks.drain", [[10]])]
+    assert caplog.text.count("no more tasks are sent for the time being") == 1
+
+
+def test_ticks_are_asked_for_at_the_engine_that_is_named(app: Celery) -> None:
+    publisher = Publisher(lambda: app, "ws://engine-1:49134")
+    publisher.send_run_ticks()
+    publisher.send_run_ticks("ws://engine-2:49134")
+    publisher.send_run_ticks("")
+    publisher.start()
+
+    tasks = sent_soon(app, 3)
+
+    publisher.stop(LIMIT_S)
+    assert tasks == [
+        ("engine.tasks.run_ticks", ["ws://engine-1:49134"]),
+        ("engine.tasks.run_ticks", ["ws://engine-2:49134"]),
+        ("engine.tasks.run_ticks", []),
+    ]
+
+
+def test_the_clock_of_this_process_is_woken(app: Celery) -> None:
+    woken: list[None] = []
+    publisher = Publisher(lambda: app, wake_clock=lambda: woken.append(None))
+
+    publisher.wake_clock()
+
+    assert woken == [None]
+    Publisher(lambda: app).wake_clock()  # it is another process
+
+
 def test_nothing_is_sent_once_it_refuses(publisher: Publisher, app: Celery) -> None:
     publisher.send_drain([1])
     publisher.refuse()

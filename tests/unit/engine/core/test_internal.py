@@ -35,6 +35,11 @@ def test_an_internal_connection_calls_it(insider: FakeWorker) -> None:
     assert insider.call("engine::inside", {"a": 1})["result"] == {"a": 1}
 
 
+def test_it_is_in_no_namespace_for_an_internal_connection_either(insider: FakeWorker) -> None:
+    """So people's periodic tasks, which name one, cannot reach what trusts its caller."""
+    assert "error" in insider.call("engine::inside", namespace="default")
+
+
 def test_a_worker_does_not_find_it(connect: Callable[..., FakeWorker]) -> None:
     assert connect().call("engine::inside")["error"] == NOT_FOUND
 

@@ -179,6 +179,7 @@ PLANNED = sorted(
         "modules::state::StateModule",
         "modules::pubsub::PubSubModule",
         "modules::stream::StreamModule",
+        "modules::cron::CronModule",
     }
 )
 

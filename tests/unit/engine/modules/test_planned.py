@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import logging
-
 import pytest
-from django.conf import settings
 
 from engine.core.config import check_document
 from engine.core.modules import Module
@@ -18,28 +15,14 @@ def build(source: str) -> Module:
     return config.modules[0].build(make_engine())
 
 
-async def test_a_configured_path_is_told_to_have_no_effect(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.INFO)
-    await build(
-        "{class: iii-cron, config: {adapter: {class: kv, config:"
-        " {store_method: file_based, file_path: '${NOPE:./data/a:b}'}}}}"
-    ).start()
-    assert caplog.messages == [
-        "modules::cron::CronModule: file_path ./data/a:b (saved every 5000 ms) is accepted "
-        "without effect: everything stored is a row in the engine's database, "
-        f"{settings.DATABASES['default']['NAME']}"
-    ]
-
-
-@pytest.mark.parametrize("source", ["{class: iii-cron}"])
-async def test_without_a_path_nothing_is_said(
+@pytest.mark.parametrize("source", ["iii-observability", "modules::observability::LoggingModule"])
+async def test_modules_that_are_not_built_yet_start_and_say_nothing(
     source: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
-    await build(source).start()
-    assert caplog.messages == []
+    module = build(f"{{class: '{source}'}}")
+    await module.start()
+    await module.stop()
+    assert (caplog.messages, module.built) == ([], False)
 
 
 @pytest.mark.parametrize("source", ["iii-telemetry", "modules::devtools::DevToolsModule"])
