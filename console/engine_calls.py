@@ -50,6 +50,7 @@ def call(
     result: type[Result],
     *,
     timeout_s: float = TIMEOUT_S,
+    is_internal: bool = False,
 ) -> Result:
     """Call a function in the engine's own name and wait for its result.
 
@@ -60,6 +61,7 @@ def call(
         payload: goes out as JSON.
         result: what the JSON answer is read as; members that it does not name are skipped.
         timeout_s: how long to wait; the call is given up then.
+        is_internal: whether the function is one that workers cannot call.
 
     Raises:
         EngineNotRunning: no engine runs in this process.
@@ -67,7 +69,7 @@ def call(
         InvocationFailed: the function answered with an error.
     """
     engine, loop = get_engine(), get_loop()
-    calling = _invoke(engine, function_id, msgspec.json.encode(payload))
+    calling = _invoke(engine, function_id, msgspec.json.encode(payload), is_internal=is_internal)
     future = asyncio.run_coroutine_threadsafe(calling, loop)
     try:
         answer = future.result(timeout_s)
@@ -77,14 +79,22 @@ def call(
     return msgspec.json.decode(answer or b"null", type=result)
 
 
-def write(function_id: str, payload: Mapping[str, Any], result: type[Result]) -> Result:
+def write(
+    function_id: str,
+    payload: Mapping[str, Any],
+    result: type[Result],
+    *,
+    is_internal: bool = False,
+) -> Result:
     """Call a function that changes something, see `call`.
 
     Raises:
         WriteFailed: nothing was changed, or nobody knows whether something was.
     """
     try:
-        return call(function_id, payload, result, timeout_s=WRITE_TIMEOUT_S)
+        return call(
+            function_id, payload, result, timeout_s=WRITE_TIMEOUT_S, is_internal=is_internal
+        )
     except EngineTooSlow as error:
         raise WriteFailed(
             f"{error.message}. Whether it was done shows when you open the page again."
@@ -95,5 +105,8 @@ def write(function_id: str, payload: Mapping[str, Any], result: type[Result]) ->
         raise WriteFailed(str(error)) from error
 
 
-async def _invoke(engine: Engine, function_id: str, data: bytes) -> bytes | None:
-    return await engine.invoke(function_id, data)
+async def _invoke(
+    engine: Engine, function_id: str, data: bytes, *, is_internal: bool
+) -> bytes | None:
+    invoke = engine.invoke_internal if is_internal else engine.invoke
+    return await invoke(function_id, data)

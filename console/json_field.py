@@ -18,13 +18,22 @@ SPARE_BYTES: Final = 64 * 1024
 
 
 class JsonField(forms.CharField):
-    """A text that is JSON; its cleaned value is the text without its layout, as bytes."""
+    """A text that is JSON; its cleaned value is the text without its layout, as bytes.
 
-    def __init__(self) -> None:
+    Args:
+        required: whether there has to be one; else `b""` is what is empty or null.
+        help_text: what stands below.
+        is_short: whether it is one of many fields, and takes little room while it is empty.
+    """
+
+    def __init__(
+        self, *, required: bool = True, help_text: str = "", is_short: bool = False
+    ) -> None:
+        editor = "iii-editor iii-editor-short" if is_short else "iii-editor"
         widget = UnfoldAdminTextareaWidget(
-            {"class": "iii-editor", "rows": 12, "spellcheck": "false", "autocomplete": "off"}
+            {"class": editor, "rows": 12, "spellcheck": "false", "autocomplete": "off"}
         )
-        super().__init__(strip=False, widget=widget)
+        super().__init__(required=required, help_text=help_text, strip=False, widget=widget)
 
     def clean(self, value: Any) -> Any:
         """Check it.
@@ -32,10 +41,13 @@ class JsonField(forms.CharField):
         Raises:
             ValidationError: it is no JSON; the message names line and column.
         """
+        if not self.required and not (value or "").strip():
+            return b""
         try:
-            return compact_json(super().clean(value).replace("\r\n", "\n"))
+            text = compact_json(super().clean(value).replace("\r\n", "\n"))
         except NotJson as error:
             raise ValidationError(f"This is not JSON. {error}") from error
+        return text if self.required or text != b"null" else b""
 
 
 def is_editable(value: str) -> bool:

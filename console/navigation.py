@@ -45,6 +45,8 @@ DATA: Final = (
         "streams.view_streamitem",
     ),
     Item("Messages", "mail", "admin:engine_delivery_changelist", "engine.view_delivery"),
+    Item("Schedules", "schedule", "admin:engine_schedule_changelist", "engine.view_schedule"),
+    Item("Ticks", "timer", "admin:engine_tick_changelist", "engine.view_tick"),
     Item("Triggers", "bolt", "admin:engine_trigger_changelist", "engine.view_trigger"),
 )
 
@@ -53,7 +55,46 @@ ACCESS: Final = (
     Item("Groups", "group", "admin:auth_group_changelist", "auth.view_group"),
 )
 
-GROUPS: Final = (("", OVERVIEW), ("Live", LIVE), ("Data", DATA), ("Access", ACCESS))
+CELERY: Final = (
+    Item(
+        "Periodic tasks",
+        "event_repeat",
+        "admin:django_celery_beat_periodictask_changelist",
+        "django_celery_beat.view_periodictask",
+    ),
+    Item(
+        "Intervals",
+        "timelapse",
+        "admin:django_celery_beat_intervalschedule_changelist",
+        "django_celery_beat.view_intervalschedule",
+    ),
+    Item(
+        "Crontabs",
+        "calendar_month",
+        "admin:django_celery_beat_crontabschedule_changelist",
+        "django_celery_beat.view_crontabschedule",
+    ),
+    Item(
+        "Solar events",
+        "wb_twilight",
+        "admin:django_celery_beat_solarschedule_changelist",
+        "django_celery_beat.view_solarschedule",
+    ),
+    Item(
+        "Clocked times",
+        "alarm",
+        "admin:django_celery_beat_clockedschedule_changelist",
+        "django_celery_beat.view_clockedschedule",
+    ),
+)
+
+GROUPS: Final = (
+    ("", OVERVIEW),
+    ("Live", LIVE),
+    ("Data", DATA),
+    ("Celery tasks of your own", CELERY),
+    ("Access", ACCESS),
+)
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from django.db.models import BooleanField, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Left
 
+from console.instants import instant
 from console.queue_calls import policy_of
 from engine.models import Delivery, Queue, QueueSubscription
 from engine.modules.queue.adapters.base import Policy, QueueName
@@ -139,8 +140,3 @@ def history_id(queue: QueueName) -> str:
 def first_line(text: str) -> str:
     """Return the first line of a text."""
     return text.split("\n", 1)[0].rstrip()
-
-
-def instant(unix_ms: int) -> dt.datetime:
-    """Turn Unix milliseconds into an instant."""
-    return dt.datetime.fromtimestamp(unix_ms / 1000, dt.UTC)

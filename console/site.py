@@ -12,10 +12,12 @@ from django.urls import URLPattern, path
 from unfold.sites import UnfoldAdminSite
 
 from console.first_admin import has_admin
+from console.live import queue_actions, schedule_actions
+from console.live.action import Action
 from console.live.overview import OverviewPage
 from console.live.page import LivePage
 from console.live.pages import PAGES
-from console.live.queue_actions import ACTIONS, QueueAction
+from console.live.schedules import PreviewView
 from console.login import LoginForm
 from console.skin import mark
 
@@ -30,7 +32,8 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]  # Unfold has no types
 
         Called by Unfold.
         """
-        views: tuple[type[LivePage | QueueAction], ...] = (*PAGES, *ACTIONS)
+        actions: tuple[type[Action], ...] = (*queue_actions.ACTIONS, *schedule_actions.ACTIONS)
+        views: tuple[type[LivePage | Action | PreviewView], ...] = (*PAGES, *actions, PreviewView)
         pages = [(view.route, self.admin_view(view.as_view()), view.name) for view in views]
         return [
             *(path(route, view, name=name) for route, view, name in pages),

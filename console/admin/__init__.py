@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
-from console.admin import accounts, kv, queues, state, streams, triggers
+from console.admin import (
+    accounts,
+    celery_tasks,
+    kv,
+    queues,
+    schedules,
+    state,
+    streams,
+    ticks,
+    triggers,
+)
 
-__all__ = ["accounts", "kv", "queues", "state", "streams", "triggers"]
+__all__ = [
+    "accounts",
+    "celery_tasks",
+    "kv",
+    "queues",
+    "schedules",
+    "state",
+    "streams",
+    "ticks",
+    "triggers",
+]

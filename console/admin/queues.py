@@ -23,8 +23,9 @@ from console import queue_calls
 from console.admin.entry_table import ROWS, EntryList, EntryPaginator, short_json, short_name
 from console.admin.read_only import ReadOnlyAdmin
 from console.engine_calls import WriteFailed
+from console.instants import instant
 from console.live.queue_actions import DISCARD, REDRIVE, counted, queue_url, record_queue
-from console.queue_rows import IS_DEAD, first_line, instant
+from console.queue_rows import IS_DEAD, first_line
 from console.readable import readable_json
 from engine.models import Delivery, Queue
 from engine.modules.queue.adapters.base import QueueKind, QueueName

@@ -14,9 +14,11 @@ from console.live.addresses import worker_url
 from console.live.functions import list_functions
 from console.live.page import LivePage
 from console.live.queues import VIEW_QUEUES
+from console.live.schedules import VIEW_SCHEDULES
 from console.live.trigger_types import list_trigger_types
 from console.live.workers import list_workers
 from console.queue_calls import NoQueueModule, QueueEntry, list_queues
+from console.schedule_rows import totals
 from engine.apps import get_engine
 from engine.models import Trigger
 
@@ -59,6 +61,8 @@ class OverviewPage(LivePage):
         if may(VIEW_QUEUES):
             with suppress(NoQueueModule):
                 context["queues"] = QueueTotals.of(list_queues().queues)
+        if may(VIEW_SCHEDULES):
+            context["schedules"] = totals()
         return context
 
 

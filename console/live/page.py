@@ -108,7 +108,7 @@ class LivePage(View, ABC):
         """Return the id or name of the one thing that the page is about; empty for lists."""
         return ""
 
-    def get(self, request: HttpRequest) -> HttpResponse:
+    def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         """Show the page, or its part alone."""
         if self.permission and not request.user.has_perm(self.permission):
             raise PermissionDenied

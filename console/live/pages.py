@@ -7,6 +7,7 @@ from typing import Final
 from console.live.functions import FunctionPage, FunctionsPage
 from console.live.page import LivePage
 from console.live.queues import QueuePage, QueuesPage
+from console.live.schedules import SchedulePage
 from console.live.trigger_types import TriggerTypePage, TriggerTypesPage
 from console.live.workers import WorkerPage, WorkersPage
 
@@ -19,4 +20,5 @@ PAGES: Final[tuple[type[LivePage], ...]] = (
     TriggerTypePage,
     QueuesPage,
     QueuePage,
+    SchedulePage,
 )

@@ -1,30 +1,25 @@
-"""Pages that have something done to a queue: each says first what will happen.
-
-None opens a transaction: on SQLite that would take the write lock, for which the engine's one
-writer would wait while the page waits for the engine.
-"""
+"""Pages that have something done to a queue: each says first what will happen."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.admin.models import ADDITION, CHANGE, DELETION
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
-from django.views import View
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
 from console import queue_calls, queue_rows
-from console.engine_calls import EngineNotRunning, EngineTooSlow, InvocationFailed, WriteFailed
+from console.engine_calls import WriteFailed
 from console.history import record
 from console.json_field import JsonField, is_editable
+from console.live.action import Action
 from console.live.queues import VIEW_MESSAGES, queue_of
 from console.queue_calls import NoQueueModule
 from console.readable import indented_json, readable_json
@@ -42,47 +37,16 @@ REDRIVE: Final = "console.redrive_messages"
 DISCARD: Final = "console.discard_messages"
 
 
-class QueueAction(View, ABC):
-    """A page that has something done to a queue, `?kind=…&name=…`, and goes back to its page.
+class QueueAction(Action):
+    """A page that has something done to a queue, `?kind=…&name=…`, and goes back to its page."""
 
-    Attributes:
-        name: the name of its URL within the admin.
-        route: where it stands, relative to the admin.
-        title: what it is called.
-        permission: who may have it done, beside being staff.
-        template: says what will happen; gets what `context` returns.
-    """
-
-    name: ClassVar[str]
-    route: ClassVar[str]
-    title: ClassVar[str]
-    permission: ClassVar[str]
-    template: ClassVar[str]
+    away = (*Action.away, NoQueueModule)
 
     queue: QueueName
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Let in who may have it done."""
-        if not request.user.has_perm(self.permission):
-            raise PermissionDenied
+    def find(self, request: HttpRequest) -> None:
+        """Find the queue."""
         self.queue = self.find_queue(request)
-        try:
-            return super().dispatch(request, *args, **kwargs)
-        except (EngineNotRunning, EngineTooSlow, InvocationFailed, NoQueueModule):
-            # The queue's page says what is wrong, and looks again by itself.
-            return HttpResponseRedirect(queue_url(self.queue))
-
-    def get(self, request: HttpRequest) -> HttpResponse:
-        """Say what will happen."""
-        return self.show(request)
-
-    def post(self, request: HttpRequest) -> HttpResponse:
-        """Have it done."""
-        try:
-            return self.act(request)
-        except WriteFailed as error:
-            messages.error(request, error.message)
-            return self.show(request)
 
     def find_queue(self, request: HttpRequest) -> QueueName:
         """Return the queue that the page is about.
@@ -92,34 +56,21 @@ class QueueAction(View, ABC):
         """
         return queue_of(request)
 
-    @abstractmethod
-    def act(self, request: HttpRequest) -> HttpResponse:
-        """Do it, or show the page again.
+    def subject(self) -> str:
+        """Return its name."""
+        return self.queue.name
 
-        Raises:
-            WriteFailed: the engine did not do it.
-        """
+    def home_url(self) -> str:
+        """Return where its page is."""
+        return queue_url(self.queue)
 
-    def context(self, request: HttpRequest) -> dict[str, Any]:
-        """Return what the template shows beside the queue."""
-        return {}
+    def record(self, request: HttpRequest, flag: int, line: str) -> None:
+        """Write a line of its history."""
+        record_queue(request, self.queue, flag, line)
 
     def show(self, request: HttpRequest, **more: Any) -> HttpResponse:
         """Show the page."""
-        context = {
-            **admin.site.each_context(request),
-            "title": self.title,
-            "queue": self.queue,
-            **self.context(request),
-            **more,
-        }
-        return TemplateResponse(request, self.template, context)
-
-    def done(self, request: HttpRequest, flag: int, line: str) -> HttpResponse:
-        """Write the line of the history, say it, and go to the queue's page."""
-        record_queue(request, self.queue, flag, line)
-        messages.success(request, f"{line}.")
-        return HttpResponseRedirect(queue_url(self.queue))
+        return super().show(request, **{"queue": self.queue, **more})
 
 
 class PauseAction(QueueAction):

@@ -193,3 +193,49 @@ def test_a_dead_letter_is_seen_mended_and_redriven(
     wait_until(lambda: orders == [{"id": 7, "total": 5}], "the message is delivered anew")
     expect(facts.filter(has_text="Delivered").locator("dd")).to_have_text("1")
     assert browser.complaints == []
+
+
+def test_a_person_makes_a_schedule_and_sees_it_run(
+    browser: Browser, page: Page, driver: RawWorker
+) -> None:
+    calls: list[Any] = []
+    driver.serve("reports::make", calls.append)
+    page.get_by_role("link", name="Schedules").first.click()
+    page.get_by_role("link", name="add one").click()
+    preview = page.locator("[data-preview]")
+    expression = page.get_by_role("textbox", name="Expression*", exact=True)
+
+    # What it means is told while it is typed, by a script that the content policy lets run.
+    expression.fill("30 9 * * 1")
+    expect(preview).to_contain_text("with seconds and year it is `0 30 9 * * MON *`")
+    expression.fill("* * * * * * *")
+    page.get_by_role("combobox", name="Time zone*", exact=True).fill("Europe/Berlin")
+    expect(preview).to_contain_text("every second")
+    expect(preview.locator("li")).to_have_count(5)
+    expect(preview.locator("li").first).to_contain_text(re.compile(r"CES?T.*UTC.*(in \d|now|due)"))
+    fill(page, "Name", "reports")
+    page.get_by_role("combobox", name="Function*", exact=True).fill("reports::make")
+    page.get_by_role("textbox", name="Payload").fill('{"kind": "daily"}')
+    page.get_by_role("button", name="Save").click()
+
+    expect(page.get_by_text("reports was added.")).to_be_visible()
+    runs = page.locator("[data-live] tbody tr")
+    expect(runs.filter(has_text="done").first).to_be_visible()
+    assert calls[0] == {"kind": "daily"}
+
+    page.get_by_role("link", name="Pause").click()
+    page.get_by_role("button", name="Pause").click()
+
+    expect(page.get_by_text("This schedule is paused")).to_be_visible()
+    expect(runs.first).to_contain_text("the schedule was paused")
+
+    page.get_by_role("link", name="Run now").click()
+    page.get_by_role("textbox", name="Payload").fill('{"kind": "by hand"}')
+    page.get_by_role("button", name="Run it now").click()
+
+    by_hand = runs.filter(has_text="asked for by hand")
+    expect(by_hand).to_contain_text("done")
+    assert {"kind": "by hand"} in calls
+    by_hand.get_by_role("link").click()
+    expect(page.get_by_text("by hand", exact=True)).to_be_visible()
+    assert browser.complaints == []

@@ -40,6 +40,7 @@
       const same = [...part.querySelectorAll("a")].find((link) => link.getAttribute("href") === href);
       if (same !== undefined) same.focus({ preventScroll: true });
     }
+    document.dispatchEvent(new Event("iii:shown"));
   }
 
   function setState(state, text) {
@@ -95,24 +96,7 @@
       if (mine !== round) return;
       away("The engine cannot be reached.");
     }
-    showAges();
     timer = setTimeout(refresh, INTERVAL_MS);
-  }
-
-  const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
-  const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
-
-  function age(seconds) {
-    const unit = UNITS.find(([, length]) => seconds >= length);
-    if (unit === undefined) return "just now";
-    return relative.format(-Math.floor(seconds / unit[1]), unit[0]);
-  }
-
-  function showAges() {
-    for (const time of part.querySelectorAll("time[data-relative]")) {
-      const text = age((Date.now() - Date.parse(time.dateTime)) / 1000);
-      if (time.textContent !== text) time.textContent = text;
-    }
   }
 
   function searchAgain() {
@@ -144,6 +128,5 @@
     });
   }
   document.addEventListener("visibilitychange", refresh);
-  showAges();
   timer = setTimeout(refresh, INTERVAL_MS);
 })();

@@ -31,6 +31,16 @@ def test_an_error_is_the_functions_own(running: EngineThread) -> None:
         call("engine::functions::info", {"function_id": "nope"}, dict[str, Any])
 
 
+def test_an_internal_function_is_found_when_it_is_meant(running: EngineThread) -> None:
+    running.do(
+        lambda: running.engine.register_function("test::in", lambda asked: b"1", is_internal=True),
+    )
+
+    assert call("test::in", {}, int, is_internal=True) == 1
+    with pytest.raises(InvocationFailed, match="function_not_found"):
+        call("test::in", {}, int)
+
+
 def test_a_call_that_takes_too_long_is_given_up(running: EngineThread) -> None:
     given_up = asyncio.run_coroutine_threadsafe(make_event(), running.loop).result()
 
