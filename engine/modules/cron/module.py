@@ -18,7 +18,7 @@ from engine.modules.cron.runner import Runner
 from engine.modules.cron.schedules import LocalSchedules
 from engine.modules.cron.schemas import DESCRIPTIONS, REQUEST_SCHEMAS
 from engine.modules.cron.trigger import CronTriggerType
-from engine.modules.cron.upkeep import Retention, Upkeep
+from engine.modules.cron.upkeep import CronUpkeep, Retention
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -51,7 +51,7 @@ class CronModule(Module):
         self._outcomes: Outcomes | None = None
         self._claiming: Claiming | None = None
         self._runner: Runner | None = None
-        self._upkeep: Upkeep | None = None
+        self._upkeep: CronUpkeep | None = None
 
     async def start(self) -> None:
         """Open the store, install functions and trigger type."""
@@ -79,7 +79,7 @@ class CronModule(Module):
         )
         clock_watch = ClockWatch()
         engine.watch(CLOCK, clock_watch.health)
-        self._upkeep = Upkeep(store, claiming, schedules.can_run, clock_watch, retention)
+        self._upkeep = CronUpkeep(store, claiming, schedules.can_run, clock_watch, retention)
         self._upkeep.start()
 
     def wind_down(self) -> None:

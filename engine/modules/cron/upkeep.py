@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
-from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from engine.core.errors import EngineError
-from engine.core.log_limit import LogLimit
+from engine.core.upkeep import Upkeep
 from engine.modules.cron.claiming import Claiming
 from engine.modules.cron.clock_watch import ClockWatch
 
@@ -30,8 +27,6 @@ SWEEP_S: Final = 60.0
 MOST_SWEEPS: Final = 1_000
 """How many times in a row: each is a transaction that others come in between."""
 
-COMPLAINT_INTERVAL_S: Final = 30.0
-
 
 class Retention(NamedTuple):
     """How long ticks are kept that are over, and how many of a schedule."""
@@ -40,7 +35,7 @@ class Retention(NamedTuple):
     keep_count: int
 
 
-class Upkeep:
+class CronUpkeep(Upkeep):
     """One task of the whole module.
 
     Args:
@@ -59,42 +54,29 @@ class Upkeep:
         clock_watch: ClockWatch,
         retention: Retention,
     ) -> None:
+        super().__init__("schedules", logger)
         self._store = store
         self._claiming = claiming
         self._can_run = can_run
         self._clock_watch = clock_watch
         self._retention = retention
-        self._task: asyncio.Task[None] | None = None
-        self._complaints = LogLimit(logger, COMPLAINT_INTERVAL_S)
+        self._next_clock = self._next_sweep = 0.0
 
-    def start(self) -> None:
-        """Begin."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+    @property
+    def interval_s(self) -> float:
+        """Between two looks."""
+        return LOOK_S
 
-    async def stop(self) -> None:
-        """End."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        next_clock = next_sweep = 0.0
-        while True:
-            now = monotonic()
-            try:
-                if await self._store.settle(self._can_run):
-                    self._claiming.want()
-                if now >= next_clock:
-                    next_clock = now + CLOCK_S
-                    self._clock_watch.note(await self._store.next_due_at())
-                if now >= next_sweep:
-                    next_sweep = now + SWEEP_S
-                    await self._sweep()
-            except EngineError as error:
-                self._complaints.warning(f"schedules were not looked after, next try soon: {error}")
-            except Exception:  # what nobody has foreseen must not end it
-                logger.exception("schedules could not be looked after")
-            await asyncio.sleep(LOOK_S)
+    async def look(self, now: float) -> None:
+        """Settle, and now and then look at the clock and sweep."""
+        if await self._store.settle(self._can_run):
+            self._claiming.want()
+        if now >= self._next_clock:
+            self._next_clock = now + CLOCK_S
+            self._clock_watch.note(await self._store.next_due_at())
+        if now >= self._next_sweep:
+            self._next_sweep = now + SWEEP_S
+            await self._sweep()
 
     async def _sweep(self) -> None:
         keep_ms, keep_count = self._retention

@@ -26,7 +26,7 @@ from engine.modules.queue.schemas import DESCRIPTIONS, ENQUEUE_SCHEMA, FAILURE_C
 from engine.modules.queue.subscriptions import Subscriptions
 from engine.modules.queue.targets import NamedTarget
 from engine.modules.queue.trigger import QueueTriggerType
-from engine.modules.queue.upkeep import Upkeep
+from engine.modules.queue.upkeep import QueueUpkeep
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -57,7 +57,7 @@ class QueueModule(Module):
         self._named = config.named_queues()
         self._drains: Drains | None = None
         self._subscriptions: Subscriptions | None = None
-        self._upkeep: Upkeep | None = None
+        self._upkeep: QueueUpkeep | None = None
 
     async def start(self) -> None:
         """Open the store, install functions and trigger type, take up what waits."""
@@ -83,7 +83,7 @@ class QueueModule(Module):
         policy = adapter_policy(self.config.adapter.config)
         engine.register_trigger_type(QueueTriggerType(engine, subscriptions, policy))
         await self._attach_named(store, drains)
-        self._upkeep = Upkeep(store, drains, subscriptions)
+        self._upkeep = QueueUpkeep(store, drains, subscriptions)
         self._upkeep.start()
 
     def wind_down(self) -> None:
