@@ -18,11 +18,10 @@ from typing import Any, Final, Literal
 import pytest
 from websockets.exceptions import WebSocketException
 
-from tests.acceptance.deployment import Deployment, embedded, with_services
+from tests.acceptance.deployment import Deployment, embedded, kill_and_start, with_services
 from tests.acceptance.queue_consumer import Consumer, Note
 from tests.acceptance.raw_worker import CallFailed, RawWorker
 from tests.acceptance.waiting import wait_until
-from tests.services import PostgresServer
 
 Victim = Literal["engine", "worker", "celery", "beat", "redis", "postgres"]
 
@@ -189,15 +188,7 @@ def killing(deployment: Deployment, consumer: Consumer, victim: Victim) -> Calla
     }
     chosen = victims[victim]
     assert chosen is not None
-
-    def kill() -> None:
-        if isinstance(chosen, PostgresServer):
-            chosen.stop()  # at once, as a machine that loses its power
-        else:
-            chosen.kill()
-        chosen.start()
-
-    return kill
+    return partial(kill_and_start, chosen)
 
 
 def check(

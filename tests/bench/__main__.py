@@ -20,6 +20,7 @@ _SERVERS = ("picows", "uvicorn", "daphne")
 # Short rounds, and many of them: shared machines change their speed within seconds.
 _SECONDS, _ROUNDS = 1.0, 7
 _QUICK_SECONDS, _QUICK_ROUNDS = 0.7, 1
+_TICKS_S, _QUICK_TICKS_S = 60, 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seconds=options.seconds or (_QUICK_SECONDS if options.quick else _SECONDS),
         rounds=options.rounds or (_QUICK_ROUNDS if options.quick else _ROUNDS),
         is_quick=options.quick,
+        ticks_s=options.ticks or (_QUICK_TICKS_S if options.quick else _TICKS_S),
     )
     for scenario in chosen:
         _run(bench, scenario)
@@ -78,6 +80,7 @@ def _settings(bench: Bench) -> dict[str, object]:
         "seconds": bench.seconds,
         "rounds": bench.rounds,
         "is_quick": bench.is_quick,
+        "ticks_s": bench.ticks_s,
     }
 
 
@@ -96,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="list the scenarios and stop")
     parser.add_argument("--seconds", type=float, help=f"length of a measurement ({_SECONDS:g})")
     parser.add_argument("--rounds", type=int, help=f"measurements of each kind ({_ROUNDS})")
+    parser.add_argument(
+        "--ticks", type=int, help=f"seconds of schedules that are due every second ({_TICKS_S})"
+    )
     parser.add_argument("--quick", action="store_true", help="one short round, fewer calls")
     parser.add_argument("--server", choices=_SERVERS, help="server of the engine's ports")
     parser.add_argument("--pin", action="store_true", help="engine on CPU 0, load on CPU 1")

@@ -25,12 +25,14 @@ class Bench:
         seconds: length of one measurement, without its warm-up.
         rounds: how often each measurement is repeated, in turn with what it is compared with.
         is_quick: whether fixed numbers of calls and workers are made smaller.
+        ticks_s: for how many seconds schedules are watched that are due every second.
     """
 
     processes: Processes
     seconds: float
     rounds: int
     is_quick: bool
+    ticks_s: int = 60
     report: Report = field(default_factory=Report)
 
     @contextmanager

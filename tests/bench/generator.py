@@ -35,9 +35,11 @@ from tests.bench.jobs import (
     PublishJob,
     QuietJob,
     Result,
+    ReturnJob,
     ServeJob,
     StoreJob,
     StreamJob,
+    TicksJob,
     TransferJob,
     WeightJob,
     decode_job,
@@ -57,7 +59,9 @@ from tests.bench.measuring import (
 )
 from tests.bench.one_call import ask
 from tests.bench.procfs import cpu_seconds, memory, raise_open_files_limit
-from tests.bench.queues import run_backlog, run_deliver, run_enqueue, run_pick_up, run_quiet
+from tests.bench.queues import run_backlog, run_deliver, run_enqueue, run_pick_up
+from tests.bench.quiet import run_quiet
+from tests.bench.schedules import run_return, run_ticks
 from tests.bench.traffic import Caller, PacedCaller, Worker, http_trigger
 from tests.bench.transfers import run_channel, run_transfer
 
@@ -251,6 +255,8 @@ _RUNS: Final[dict[type[MeasuringJob], Callable[[Any], Result]]] = {
     PickUpJob: run_pick_up,
     BacklogJob: run_backlog,
     QuietJob: run_quiet,
+    TicksJob: run_ticks,
+    ReturnJob: run_return,
 }
 
 

@@ -10,6 +10,7 @@ from tests.bench.payloads import Payload
 
 Operation = Literal["set", "get", "update"]
 Direction = Literal["upload", "download"]
+Kind = Literal["queue", "cron"]
 
 STORE_SCOPE: Final = "bench"
 
@@ -218,21 +219,51 @@ class BacklogJob(msgspec.Struct, frozen=True, tag=True):
 
 
 class QuietJob(msgspec.Struct, frozen=True, tag=True):
-    """Subscribe to so many topics, and do nothing.
+    """Subscribe to so many topics, or have so many schedules for later; do nothing.
 
     Attributes:
-        helper: as that of a `DeliverJob`.
-        settle_s: after the last subscription, before it is measured.
+        helpers: other processes whose processor time is told: those of Celery.
+        settle_s: after the last trigger is known, before it is measured.
         database_url: of a PostgreSQL whose transactions are counted; empty for none.
     """
 
     port: int
     pid: int
-    queues: int
+    kind: Kind
+    triggers: int
     seconds: float
     settle_s: float
-    helper: int = 0
+    helpers: tuple[int, ...] = ()
     database_url: str = ""
+
+
+class TicksJob(msgspec.Struct, frozen=True, tag=True):
+    """Serve so many functions that are due every second, each by a schedule of its own.
+
+    Attributes:
+        helpers: as those of a `QuietJob`.
+        seconds: for how many whole seconds.
+    """
+
+    port: int
+    pid: int
+    schedules: int
+    seconds: int
+    helpers: tuple[int, ...] = ()
+
+
+class ReturnJob(msgspec.Struct, frozen=True, tag=True):
+    """Lose workers with so many schedules for later each, and let them come back, so many times.
+
+    Attributes:
+        workers: how many there are; each comes when the schedules of the one before are known.
+    """
+
+    port: int
+    pid: int
+    schedules: int
+    rounds: int
+    workers: int = 1
 
 
 class TransferJob(msgspec.Struct, frozen=True, tag=True):
@@ -260,6 +291,8 @@ MeasuringJob = (
     | PickUpJob
     | BacklogJob
     | QuietJob
+    | TicksJob
+    | ReturnJob
 )
 Job = MeasuringJob | ServeJob
 
@@ -406,7 +439,7 @@ class QuietResult(msgspec.Struct, frozen=True):
         transactions: of the database, whoever made them; None if they are not counted.
     """
 
-    queues: int
+    triggers: int
     seconds: float
     cpu_s: float
     helper_cpu_s: float
@@ -418,6 +451,30 @@ class QuietResult(msgspec.Struct, frozen=True):
         return self.cpu_s / self.seconds * 100
 
 
+class ReturnResult(msgspec.Struct, frozen=True):
+    """How long it took, each time, until all schedules of the workers were owned again.
+
+    Attributes:
+        first_s: as long when they were new.
+        lost: schedules that were there before, and not afterwards; `doubled` the other way round.
+        rss_before_kib: memory of the measured process before there were any; `rss_after_kib` with
+            all of them there for the first time.
+    """
+
+    schedules: int
+    first_s: float
+    back_s: tuple[float, ...]
+    lost: int
+    doubled: int
+    rss_before_kib: int
+    rss_after_kib: int
+
+    @property
+    def growth_mib(self) -> float:
+        """What the schedules of the workers weigh."""
+        return (self.rss_after_kib - self.rss_before_kib) / 1024
+
+
 Result = (
     CallResult
     | FleetResult
@@ -426,6 +483,7 @@ Result = (
     | TransferResult
     | BacklogResult
     | QuietResult
+    | ReturnResult
 )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import orjson
 
 from tests.bench.connection import Connection, Loop
 from tests.bench.frames import call_template, invocation_id
-from tests.bench.measuring import JobFailed, await_all
+from tests.bench.measuring import READY_LIMIT_S, TURN_S, JobFailed, await_all
 
 
 class OneCall:
@@ -50,3 +52,16 @@ def ask(loop: Loop, port: int, function_id: str, data: bytes) -> Any:
     if "error" in call.answer:
         raise JobFailed(f"{function_id}: {call.answer['error']}")
     return call.answer.get("result")
+
+
+def await_so(loop: Loop, is_so: Callable[[], bool], what: str) -> None:
+    """Ask until something is so.
+
+    Raises:
+        JobFailed: it is not so in time; the message says what.
+    """
+    deadline = perf_counter() + READY_LIMIT_S
+    while not is_so():
+        if perf_counter() > deadline:
+            raise JobFailed(f"not within {READY_LIMIT_S:.0f} s: {what}")
+        loop.turn(TURN_S)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from tests.bench.jobs import (
     MeasuringJob,
     MixedResult,
     QuietResult,
+    ReturnResult,
     ServeJob,
     TransferResult,
     WeightResult,
@@ -53,6 +54,7 @@ ResultT = TypeVar(
     TransferResult,
     BacklogResult,
     QuietResult,
+    ReturnResult,
 )
 
 # What the processes of one deployment know each other by.
@@ -132,6 +134,7 @@ class Processes:
                 "  - class: modules::state::StateModule\n"
                 "  - class: modules::pubsub::PubSubModule\n"
                 "  - class: modules::queue::QueueModule\n"
+                "  - class: modules::cron::CronModule\n"
                 "  - class: modules::stream::StreamModule\n"
                 f"    config: {{ port: {stream_port} }}\n",
                 encoding="utf-8",
@@ -150,21 +153,32 @@ class Processes:
             with _running("engine", command, log, is_ready, prepare, environment) as started:
                 yield Subject("engine", started.pid, port, started.start_s, http_port, stream_port)
 
-    @contextmanager
-    def celery_worker(self, engine: Subject, redis_url: str) -> Iterator[int]:
+    def celery_worker(self, engine: Subject, redis_url: str) -> AbstractContextManager[int]:
         """Run one Celery worker for an engine, and give its process id."""
-        command = [sys.executable, "-m", "celery", "-A", "iiiproject", "worker", "-l", "INFO"]
+        return self._celery(engine, "worker", b" ready.", _environment("", redis_url))
+
+    def beat(
+        self, engine: Subject, database_url: str, redis_url: str
+    ) -> AbstractContextManager[int]:
+        """Run the beat process of an engine on a PostgreSQL, and give its process id."""
+        environment = _environment(database_url, redis_url)
+        return self._celery(engine, "beat", b"beat: Starting...", environment)
+
+    @contextmanager
+    def _celery(
+        self, engine: Subject, part: str, ready: bytes, environment: Mapping[str, str]
+    ) -> Iterator[int]:
+        """Run a part of Celery, which is ready when its output says so."""
+        command = [sys.executable, "-m", "celery", "-A", "iiiproject", part, "-l", "INFO"]
         with tempfile.TemporaryDirectory(prefix="iii-bench-") as directory:
             log = Path(directory) / "log"
-            environment = _environment("", redis_url) | {
-                "III_URL": f"ws://127.0.0.1:{engine.port}",
-                "III_DATA_DIR": directory,
-            }
+            own = {"III_URL": f"ws://127.0.0.1:{engine.port}", "III_DATA_DIR": directory}
 
             def is_ready() -> bool:
-                return b" ready." in log.read_bytes()
+                return ready in log.read_bytes()
 
-            with _running("celery worker", command, log, is_ready, None, environment) as started:
+            environment = {**environment, **own}
+            with _running(f"celery {part}", command, log, is_ready, None, environment) as started:
                 yield started.pid
 
     def migrate(self, data: Path, database_url: str = "") -> None:

@@ -220,10 +220,11 @@ def quiet(bench: Bench, deployment: Deployment) -> None:
     job = QuietJob(
         port=deployment.engine.port,
         pid=deployment.engine.pid,
-        queues=_IDLE_QUEUES,
+        kind="queue",
+        triggers=_IDLE_QUEUES,
         seconds=_IDLE_S,
         settle_s=_IDLE_SETTLE_S,
-        helper=deployment.celery,
+        helpers=(deployment.celery,) if deployment.celery else (),
         database_url=deployment.database_url,
     )
     workload = f"{_IDLE_QUEUES} idle queues, {deployment.title}"

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, Final
 
 import msgspec
 import orjson
-import psycopg
 
 from tests.bench.connection import Loop
 from tests.bench.fan_out import FanCaller, measure_deliveries
@@ -24,12 +23,9 @@ from tests.bench.jobs import (
     DeliverJob,
     EnqueueJob,
     PickUpJob,
-    QuietJob,
-    QuietResult,
 )
 from tests.bench.measuring import (
     LOST_AFTER_S,
-    READY_LIMIT_S,
     TURN_S,
     JobFailed,
     await_open,
@@ -37,9 +33,9 @@ from tests.bench.measuring import (
     serve_until,
 )
 from tests.bench.numbered import Book, NumberedPayload, NumberedWorker, enqueue_templates
-from tests.bench.one_call import ask
+from tests.bench.one_call import ask, await_so
 from tests.bench.procfs import cpu_seconds, memory, tree_cpu_seconds
-from tests.bench.traffic import Caller, Message, Worker, queue_trigger
+from tests.bench.traffic import Caller, Message, queue_trigger
 
 # How often the memory of the measured process is looked at.
 _LOOK_S: Final = 0.1
@@ -93,7 +89,7 @@ class _Queue:
         """Take the subscription away, with what still waits for it; return when it is gone."""
         frame = message_frame({"type": "unregistertrigger", "id": self._trigger["id"]})
         self.worker.connection.send([frame])
-        _await_subscribers(self._loop, self._port, self.topic, 0)
+        await_subscribers(self._loop, self._port, self.topic, 0)
 
     def add_faults(self, result: CallResult) -> CallResult:
         """Count what came twice, out of order or not as it was put in."""
@@ -116,7 +112,7 @@ def _queue(
     loop = Loop()
     queue = _Queue(loop, port, payload_bytes, groups, concurrency)
     await_open(loop, [queue.worker])
-    _await_subscribers(loop, port, queue.topic, 1)
+    await_subscribers(loop, port, queue.topic, 1)
     yield loop, queue
     queue.drop()
     loop.close()
@@ -217,43 +213,6 @@ def run_backlog(job: BacklogJob) -> BacklogResult:
         return BacklogResult(enqueue_s, queue.add_faults(result), before, max(most, drained))
 
 
-def run_quiet(job: QuietJob) -> QuietResult:
-    """Measure an engine whose queues have nothing to deliver."""
-    loop = Loop()
-    names = [f"quiet::queue{number:04}" for number in range(job.queues)]
-    triggers = [queue_trigger(name, name, {}) for name in names]
-    worker = Worker(loop, job.port, names, b"null", triggers=triggers)
-    await_open(loop, [worker])
-    _await_subscribers(loop, job.port, names[-1], 1)
-    serve_until(loop, perf_counter() + job.settle_s)
-    with ExitStack() as stack:
-        connection: psycopg.Connection[tuple[int]] | None = None
-        if job.database_url:
-            connection = stack.enter_context(psycopg.connect(job.database_url, autocommit=True))
-        before = _transactions(connection)
-        cpu_s, helper_cpu_s = cpu_seconds(job.pid), tree_cpu_seconds(job.helper)
-        started = perf_counter()
-        serve_until(loop, started + job.seconds)
-        seconds = perf_counter() - started
-        cpu_s = cpu_seconds(job.pid) - cpu_s
-        helper_cpu_s = tree_cpu_seconds(job.helper) - helper_cpu_s
-        after = _transactions(connection)
-    loop.close()
-    made = None if before is None or after is None else after - before
-    return QuietResult(job.queues, seconds, cpu_s, helper_cpu_s, made)
-
-
-def _transactions(connection: psycopg.Connection[tuple[int]] | None) -> int | None:
-    """Return how many transactions the server has seen; what looks is one of them."""
-    if connection is None:
-        return None
-    counted = connection.execute(
-        "SELECT sum(xact_commit + xact_rollback)::bigint FROM pg_stat_database"
-    ).fetchone()
-    assert counted is not None
-    return counted[0]
-
-
 def _serve_all(loop: Loop, pid: int, missing: Callable[[], int]) -> int:
     """Serve the loop until nothing is missing, or nothing has come for a long time.
 
@@ -277,7 +236,7 @@ def _await_arrival(loop: Loop, caller: FanCaller) -> None:
         loop.turn(TURN_S)
 
 
-def _await_subscribers(loop: Loop, port: int, topic: str, count: int) -> None:
+def await_subscribers(loop: Loop, port: int, topic: str, count: int) -> None:
     """Ask the engine until a topic has so many subscriptions: they are made behind the triggers."""
 
     def has_subscribers() -> bool:
@@ -285,23 +244,15 @@ def _await_subscribers(loop: Loop, port: int, topic: str, count: int) -> None:
         counts = [int(each["subscriber_count"]) for each in topics if each["name"] == topic]
         return sum(counts) == count
 
-    _await(loop, has_subscribers, f"{topic} has {count} subscribers")
+    await_so(loop, has_subscribers, f"{topic} has {count} subscribers")
 
 
 def _await_finished(loop: Loop, port: int, topic: str) -> None:
     """Wait until the outcomes of all messages are stored as well."""
-    _await(loop, lambda: _stats(loop, port, topic)["depth"] == 0, f"nothing is left of {topic}")
+    await_so(loop, lambda: _stats(loop, port, topic)["depth"] == 0, f"nothing is left of {topic}")
 
 
 def _stats(loop: Loop, port: int, topic: str) -> dict[str, Any]:
     data = orjson.dumps({"topic": topic, "kind": "topic"})
     stats: dict[str, Any] = ask(loop, port, "engine::queue::topic_stats", data)
     return stats
-
-
-def _await(loop: Loop, is_so: Callable[[], bool], what: str) -> None:
-    deadline = perf_counter() + READY_LIMIT_S
-    while not is_so():
-        if perf_counter() > deadline:
-            raise JobFailed(f"not within {READY_LIMIT_S:.0f} s: {what}")
-        loop.turn(TURN_S)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from tests.bench.bench import BASE_DEPTH, SMALL, Bench, cpu_times, rates
+from tests.bench.cron_scenarios import CRON_SCENARIOS
 from tests.bench.http_scenarios import http, http_routes
 from tests.bench.jobs import CallResult, FleetJob, FleetResult
 from tests.bench.payloads import Payload
@@ -235,7 +236,7 @@ SCENARIOS: Final = (
     Scenario("streams-idle", "memory of 10,000 idle followers", streams_idle),
     Scenario("channel", "64 KiB frames through a data channel", channel),
     Scenario("bodies", "1 GiB up and down through an HTTP route's worker", http_bodies),
-    *(Scenario(name, title, run) for name, title, run in QUEUE_SCENARIOS),
+    *(Scenario(name, title, run) for name, title, run in (*QUEUE_SCENARIOS, *CRON_SCENARIOS)),
     Scenario("http", "GET through a worker, 1, 32 and 128 connections", http),
     Scenario("http-routes", "the same with 1,000 and 10,000 routes", http_routes),
 )

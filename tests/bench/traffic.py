@@ -294,6 +294,11 @@ def queue_trigger(topic: str, function_id: str, options: Message) -> Message:
     return _trigger("queue", function_id, {"topic": topic, "queue_config": options})
 
 
+def cron_trigger(expression: str, function_id: str, schedule_id: str) -> Message:
+    """Return the message that lets the clock call a function by a schedule of this id."""
+    return _trigger("cron", function_id, {"expression": expression, "schedule_id": schedule_id})
+
+
 def _trigger(trigger_type: str, function_id: str, config: Message) -> Message:
     return {
         "type": "registertrigger",

@@ -66,7 +66,7 @@ def test_a_backlog_is_delivered(engine: Subject) -> None:
 
 
 def test_idle_queues_are_measured(engine: Subject) -> None:
-    result = PROCESSES.run(QuietJob(engine.port, engine.pid, 5, 0.2, 0.1), QuietResult)
-    assert result.queues == 5
+    result = PROCESSES.run(QuietJob(engine.port, engine.pid, "queue", 5, 0.2, 0.1), QuietResult)
+    assert result.triggers == 5
     assert result.seconds >= 0.2
     assert result.transactions is None

@@ -22,9 +22,12 @@ from tests.bench.jobs import (
     PublishJob,
     QuietJob,
     QuietResult,
+    ReturnJob,
+    ReturnResult,
     ServeJob,
     StoreJob,
     StreamJob,
+    TicksJob,
     TransferJob,
     TransferResult,
     WeightJob,
@@ -69,7 +72,9 @@ _RESULT = CallResult(
         DeliverJob(1, 2, 512, 100, 0.5, helper=3, groups=1_000, concurrency=64),
         PickUpJob(1, 2, 100, 100, 0.12),
         BacklogJob(1, 2, 100_000, 512, 100, helper=3),
-        QuietJob(1, 2, 100, 10, 3, helper=3, database_url="postgres://iii@127.0.0.1:5/postgres"),
+        QuietJob(1, 2, "cron", 100, 10, 3, (3, 4), "postgres://iii@127.0.0.1:5/postgres"),
+        TicksJob(1, 2, 1_000, 60, helpers=(3, 4)),
+        ReturnJob(1, 2, 1_000, 5, workers=100),
     ],
 )
 def test_a_job_arrives_as_it_was_sent(job: Job) -> None:
@@ -87,6 +92,7 @@ def test_a_result_arrives_as_it_was_sent() -> None:
     mixed = MixedResult(calls=_RESULT, sets=msgspec.structs.replace(_RESULT, calls=7))
     backlog = BacklogResult(4.0, _RESULT, 100_000, 110_240)
     quiet = QuietResult(100, 10.0, 0.05, 0.02, transactions=12)
+    back = ReturnResult(1_000, 0.5, (0.4, 0.3), 0, 0, 100_000, 110_240)
 
     assert msgspec.json.decode(encode(fleet), type=FleetResult) == fleet
     assert msgspec.json.decode(encode(mixed), type=MixedResult) == mixed
@@ -94,6 +100,7 @@ def test_a_result_arrives_as_it_was_sent() -> None:
     assert msgspec.json.decode(encode(transfer), type=TransferResult) == transfer
     assert msgspec.json.decode(encode(backlog), type=BacklogResult) == backlog
     assert msgspec.json.decode(encode(quiet), type=QuietResult) == quiet
+    assert msgspec.json.decode(encode(back), type=ReturnResult) == back
 
 
 def test_figures_are_per_second_per_call_and_per_worker() -> None:
@@ -112,9 +119,10 @@ def test_clients_and_transfers_are_weighed() -> None:
     assert (transfer.mib_per_s, transfer.growth_mib) == (256, 10)
 
 
-def test_a_backlog_and_idle_queues_are_weighed() -> None:
+def test_a_backlog_idle_queues_and_schedules_are_weighed() -> None:
     assert BacklogResult(4.0, _RESULT, 100_000, 110_240).growth_mib == 10
     assert QuietResult(100, 10.0, 0.05, 0.02, None).busy_percent == pytest.approx(0.5)
+    assert ReturnResult(1_000, 0.5, (0.4,), 0, 0, 100_000, 110_240).growth_mib == 10
 
 
 def test_no_calls_cost_nothing() -> None:
