@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.acceptance.browser import Browser, running_browser
+from tests.acceptance.deployment import Deployment, embedded, with_services
 from tests.acceptance.fleet import Fleet, Fleets
 from tests.acceptance.placements import Placement
 from tests.acceptance.processes import Process, UsesProcesses
@@ -100,3 +101,17 @@ def browser() -> Iterator[Browser]:
     assert program is not None, "tests/install-packages installs Chromium"
     with running_browser(program) as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def embedded_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """An engine by itself, for all tests of a file."""
+    with embedded(tmp_path_factory.mktemp("embedded")) as deployment:
+        yield deployment
+
+
+@pytest.fixture(scope="module")
+def services_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """An engine with services and Celery, for all tests of a file."""
+    with with_services(tmp_path_factory.mktemp("services")) as deployment:
+        yield deployment

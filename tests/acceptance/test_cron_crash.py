@@ -31,9 +31,7 @@ from tests.acceptance.deployment import (
     DoubleDeployment,
     Victim,
     doubled,
-    embedded,
     kill_and_start,
-    with_services,
 )
 from tests.acceptance.raw_worker import CallFailed, RawWorker
 from tests.acceptance.waiting import wait_until
@@ -54,20 +52,6 @@ BACK_LIMIT_S: Final = 60
 
 # What a tick may be of which its function was called, or may have been.
 CALLED: Final = frozenset({"done", "failed", "interrupted"})
-
-
-@pytest.fixture(scope="module")
-def embedded_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """One for all tests here."""
-    with embedded(tmp_path_factory.mktemp("embedded")) as deployment:
-        yield deployment
-
-
-@pytest.fixture(scope="module")
-def services_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """One for all tests here."""
-    with with_services(tmp_path_factory.mktemp("services")) as deployment:
-        yield deployment
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 import pytest
 from websockets.exceptions import WebSocketException
 
-from tests.acceptance.deployment import Deployment, embedded, kill_and_start, with_services
+from tests.acceptance.deployment import Deployment, kill_and_start
 from tests.acceptance.queue_consumer import Consumer, Note
 from tests.acceptance.raw_worker import CallFailed, RawWorker
 from tests.acceptance.waiting import wait_until
@@ -114,20 +114,6 @@ class Producer:
 def kind(number: int) -> str:
     """Return where a message goes."""
     return ("standard", "fifo", "standard", "named")[number % 4]
-
-
-@pytest.fixture(scope="module")
-def embedded_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """One for all tests here."""
-    with embedded(tmp_path_factory.mktemp("embedded")) as deployment:
-        yield deployment
-
-
-@pytest.fixture(scope="module")
-def services_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """One for all tests here."""
-    with with_services(tmp_path_factory.mktemp("services")) as deployment:
-        yield deployment
 
 
 @pytest.mark.parametrize("seed", SEEDS)
