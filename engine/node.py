@@ -37,10 +37,14 @@ class NodeLease:
             runs, and the row is written once.
         data_dir: where the id is kept for the next engine of this directory, whose lock it holds:
             this one is gone then, and whatever it held is free at once.
+        runs_schedules: whether the engine has the cron module.
     """
 
-    def __init__(self, database: Database, data_dir: Path | None = None) -> None:
+    def __init__(
+        self, database: Database, data_dir: Path | None = None, *, runs_schedules: bool = True
+    ) -> None:
         self.id = database.node_id
+        self._runs_schedules = runs_schedules
         self._kept = None if data_dir is None else data_dir / KEPT_ID_FILE
         self._executor = database.writer
         self._is_sqlite = database.is_sqlite
@@ -99,6 +103,7 @@ class NodeLease:
             pid=os.getpid(),
             version=engine.__version__,
             url=settings.III_PUBLIC_URL or "",
+            runs_schedules=self._runs_schedules,
             started_at=Now(),
             seen_at=Now(),
         )

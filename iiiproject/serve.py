@@ -197,6 +197,7 @@ class _Life:
     async def run(self) -> None:
         """Start, serve until a signal, stop."""
         from engine.apps import set_engine
+        from engine.modules.cron.module import CronModule
         from engine.node import NodeLease
         from iiiproject.asgi import build_application
 
@@ -207,7 +208,11 @@ class _Life:
         application = build_application({each.port: each.listener for each in self._bound})
         server = create_server(self._options.server, application)
         self._database.start()
-        lease = NodeLease(self._database, self._engine.data_dir)
+        lease = NodeLease(
+            self._database,
+            self._engine.data_dir,
+            runs_schedules=any(isinstance(each, CronModule) for each in self._engine.modules),
+        )
         grace_s = 0.0
         try:
             # First of all: a restore that is under way lets nobody past this row.

@@ -50,9 +50,10 @@ class DatabasePlanner(Planner):
         return connections[self._alias]
 
     def plan(self) -> Planned | None:
-        """Plan what is due, unless no engine runs: its rows would be nobody's to end and delete.
+        """Plan what is due, unless no engine runs that has the cron module.
 
-        What passes meanwhile is found as a gap afterwards.
+        Its rows would be nobody's to end and delete. What passes meanwhile is found as a gap
+        afterwards.
         """
         failure = self._listen()  # before the look: no change gets between the two
         connection = StoreConnection(self._database)
@@ -76,7 +77,7 @@ class DatabasePlanner(Planner):
         next_due_at = planning.next_due_at(connection)
         if next_due_at is None or next_due_at > now + LEAD_MS:
             return Planned(0, next_due_at, ())
-        if not live_nodes().using(self._alias).exists():
+        if not live_nodes().using(self._alias).filter(runs_schedules=True).exists():
             return None
         return planning.plan(connection, now)
 

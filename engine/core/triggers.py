@@ -11,7 +11,7 @@ import difflib
 import enum
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -182,7 +182,7 @@ class TriggerTypeEntry:
     namespace: str
     providers: list[TriggerType] = field(default_factory=list)
     bindings: dict[Trigger, Binding] = field(default_factory=dict)
-    ids: dict[str, list[Trigger]] = field(default_factory=dict)
+    ids: dict[str, tuple[Trigger, ...]] = field(default_factory=dict)
 
     @property
     def provider(self) -> TriggerType | None:
@@ -227,7 +227,8 @@ class TriggerRegistry:
         self._entries: dict[tuple[str, str], TriggerTypeEntry] = {}
         self._aliases: dict[str, str] = {}
         self._entry_of: dict[Trigger, TriggerTypeEntry] = {}
-        self._by_id: dict[str, list[Trigger]] = {}
+        # Nearly always of one: a list would take twice the place.
+        self._by_id: dict[str, tuple[Trigger, ...]] = {}
         self._journal: TriggerJournal = journal or NoJournal()
 
     def __iter__(self) -> Iterator[Binding]:
@@ -248,9 +249,9 @@ class TriggerRegistry:
         entry = self._entries.get((namespace, self._aliases.get(type_id, type_id)))
         return entry if entry is not None and entry.providers else None
 
-    def by_id(self, trigger_id: str) -> list[Trigger]:
+    def by_id(self, trigger_id: str) -> Sequence[Trigger]:
         """Return the live triggers of an id, newest last."""
-        return list(self._by_id.get(trigger_id, ()))
+        return self._by_id.get(trigger_id, ())
 
     def binding(self, trigger: Trigger) -> Binding | None:
         """Return a trigger with its state, as long as it is registered."""
@@ -333,7 +334,7 @@ class TriggerRegistry:
         entry = self._entry(self._key(trigger))
         binding = Binding(trigger, waiter=waiter)
         self._bind(binding, entry)
-        self._by_id.setdefault(trigger.id, []).append(trigger)
+        self._by_id[trigger.id] = (*self._by_id.get(trigger.id, ()), trigger)
         provider = entry.provider
         if provider is None:
             self._journal.saved(binding)
@@ -357,10 +358,7 @@ class TriggerRegistry:
         if entry is None:
             return
         binding = self._unbind(trigger)
-        namesakes = self._by_id[trigger.id]
-        namesakes.remove(trigger)
-        if not namesakes:
-            del self._by_id[trigger.id]
+        namesakes = _take_out(trigger, self._by_id)
         self._withdraw_one(entry, binding, gone=gone)
         self._drop_if_unused(entry)
         if not gone:
@@ -441,15 +439,12 @@ class TriggerRegistry:
     def _bind(self, binding: Binding, entry: TriggerTypeEntry) -> None:
         trigger = binding.trigger
         entry.bindings[trigger] = binding
-        entry.ids.setdefault(trigger.id, []).append(trigger)
+        entry.ids[trigger.id] = (*entry.ids.get(trigger.id, ()), trigger)
         self._entry_of[trigger] = entry
 
     def _unbind(self, trigger: Trigger) -> Binding:
         entry = self._entry_of.pop(trigger)
-        namesakes = entry.ids[trigger.id]
-        namesakes.remove(trigger)
-        if not namesakes:
-            del entry.ids[trigger.id]
+        _take_out(trigger, entry.ids)
         return entry.bindings.pop(trigger)
 
     def _drop_if_unused(self, entry: TriggerTypeEntry) -> None:
@@ -465,3 +460,13 @@ class TriggerRegistry:
         known: Iterable[str] = [*(entry.id for entry in self.types()), *self._aliases]
         matches = difflib.get_close_matches(type_id, list(known), n=1)
         return matches[0] if matches else None
+
+
+def _take_out(trigger: Trigger, by_id: dict[str, tuple[Trigger, ...]]) -> tuple[Trigger, ...]:
+    """Take a trigger from those of its id; return the others."""
+    others = tuple([each for each in by_id[trigger.id] if each is not trigger])
+    if others:
+        by_id[trigger.id] = others
+    else:
+        del by_id[trigger.id]
+    return others

@@ -23,6 +23,9 @@ class EngineNode(models.Model):
     pid = models.BigIntegerField()
     version = models.TextField()
     url = models.TextField(blank=True, help_text="where Celery reaches it; empty: nobody said")
+    runs_schedules = models.BooleanField(
+        default=True, help_text="it ends the ticks of schedules, so they may be planned"
+    )
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
 

@@ -110,8 +110,13 @@ def test_what_is_due_gets_a_tick(alias: str, planner: DatabasePlanner) -> None:
     assert (tick.schedule_id, tick.scheduled_at) == (schedule.id, due_at)
 
 
-def test_nothing_is_planned_while_no_engine_runs(alias: str, planner: DatabasePlanner) -> None:
-    EngineNode.objects.using(alias).all().delete()
+@pytest.mark.parametrize("is_there", [False, True], ids=["no engine", "one without cron"])
+def test_nothing_is_planned_for_nobody(
+    alias: str, planner: DatabasePlanner, is_there: bool
+) -> None:
+    EngineNode.objects.using(alias).update(runs_schedules=False)
+    if not is_there:
+        EngineNode.objects.using(alias).all().delete()
     add_schedule(alias, next_hour() - HOUR_MS)
 
     assert planner.plan() is None
