@@ -352,7 +352,13 @@ class Executor:
                 return self._work_off(connection, batch[:half]) | self._work_off(
                     connection, batch[half:]
                 )
-            return dict.fromkeys(batch, _failure(error))
+            failure = _failure(error)
+            reads = [work for work in batch if isinstance(work, Operation) and work.reads_only]
+            if not 0 < len(reads) < len(batch):
+                return dict.fromkeys(batch, failure)
+            # They need no lock of the file, which the others have waited for in vain.
+            writes = [work for work in batch if work not in reads]
+            return self._work_off(connection, list(reads)) | dict.fromkeys(writes, failure)
 
     def _commit(
         self, connection: StoreConnection, batch: Sequence[Operation[Any, Any, Any]]

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 from engine.core.deferred import Deferred
 from engine.core.errors import EngineError
 from engine.modules.cron.records import (
+    LEAD_MS,
     Claims,
     Ended,
     KnownSchedule,
@@ -250,10 +251,27 @@ class CronStore:
     def plan(self) -> Deferred[Planned]:
         """See `planning.plan`; for databases that only this process writes.
 
-        Where the clock was set back, schedules begin again first.
+        Where the clock was set back, schedules begin again first. With nothing due, nothing is
+        written: a write waits for a file that others have locked, and all others behind it.
         """
         now = now_ms()
         is_back = now < self._looked_at - BACK_MS
+        planned: Deferred[Planned] = Deferred()
+
+        def looked(look: Deferred[int | None]) -> None:
+            if look.error is not None:
+                planned.reject(look.error)
+            elif not is_back and (look.value is None or look.value > now + LEAD_MS):
+                self._looked_at = now
+                planned.resolve(Planned(0, look.value, ()))
+            else:
+                self._plan(now, planned, is_back=is_back)
+
+        self._reader.query(planning.next_due_at).then(looked)
+        return planned
+
+    def _plan(self, now: int, planned: Deferred[Planned], *, is_back: bool) -> None:
+        """Write the ticks of what is due, in steps."""
         ticks, urls = 0, set[str]()
         next_due_at: int | None = None
         after: int | None = 0
@@ -265,18 +283,18 @@ class CronStore:
 
         def plan(connection: StoreConnection) -> bool:
             nonlocal ticks, next_due_at
-            planned = planning.plan_some(connection, now)
-            ticks += planned.ticks
-            urls.update(planned.urls)
+            step = planning.plan_some(connection, now)
+            ticks += step.ticks
+            urls.update(step.urls)
             next_due_at = planning.next_due_at(connection)
-            return planned.has_more and time.monotonic() < deadline
+            return step.has_more and time.monotonic() < deadline
 
         def finish() -> Planned:
             self._looked_at = now
             return Planned(ticks, next_due_at, sorted(urls))
 
         deadline = time.monotonic() + planning.LOOK_S
-        return in_steps(self._writer, [rewind, plan] if is_back else [plan], finish)
+        in_steps(self._writer, [rewind, plan] if is_back else [plan], finish, planned)
 
     def settle(self, can_run: Callable[[str, str], bool]) -> Deferred[bool]:
         """End what will not run: given up, superseded, of dead engines.
