@@ -55,6 +55,8 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "iiiproject.urls"
+# Of a login that was asked for by itself, and not for a page.
+LOGIN_REDIRECT_URL = "admin:index"
 ASGI_APPLICATION = "iiiproject.asgi.application"
 
 TEMPLATES = [

@@ -24,6 +24,7 @@ CLOCKS = (
     "engine.modules.cron.store.settling",
     "engine.modules.cron.store.store",
     "engine.modules.cron.store.sweeping",
+    "engine.modules.cron.store.reading",
 )
 
 

@@ -127,7 +127,8 @@ class CronAdministration:
         )
         if arguments.schedule_id and not ticks:
             await self._listed(arguments.schedule_id)
-        return encode({"ticks": [tick_answer(each) for each in ticks]})
+        now = now_ms()
+        return encode({"ticks": [tick_answer(each, now) for each in ticks]})
 
     # --- changes ----------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from engine.modules.cron.dialect.expression import parse_expression
 from engine.modules.cron.dialect.occurrences import occurrences
 from engine.modules.cron.dialect.words import describe
 from engine.modules.cron.dialect.zones import find_zone
-from engine.modules.cron.records import ListedSchedule, TickRecord
+from engine.modules.cron.records import ListedSchedule, TickRecord, TickState
 from engine.modules.cron.times import at, local_text, unix_ms, utc_text
 
 
@@ -47,13 +47,16 @@ def schedule_answer(listed: ListedSchedule, now_ms: int) -> dict[str, Any]:
         "next_run": None if next_at is None else utc_text(next_at),
         "next_run_local": None if next_at is None else local_text(next_at, zone),
         "skip_next": known.skip_until >= now_ms,
-        "last_run": None if listed.last is None else _run_answer(listed.last),
+        "last_run": None if listed.last is None else _run_answer(listed.last, now_ms),
     }
 
 
 def schedule_state(listed: ListedSchedule) -> str:
-    """Return `ended`, `detached`, `disabled`, `paused` or `active`, the first that is true."""
-    if listed.ended_at is not None:
+    """Return `ended`, `detached`, `disabled`, `paused` or `active`, the first that is true.
+
+    One that is never due again has ended, too, though its trigger may be there.
+    """
+    if listed.ended_at is not None or listed.known.next_at is None:
         return "ended"
     if listed.detached_at is not None:
         return "detached"
@@ -62,12 +65,12 @@ def schedule_state(listed: ListedSchedule) -> str:
     return "paused" if listed.known.is_paused else "active"
 
 
-def tick_answer(tick: TickRecord) -> dict[str, Any]:
+def tick_answer(tick: TickRecord, now_ms: int) -> dict[str, Any]:
     """Return a tick with all that is known of it."""
     return {
         "tick_id": tick.id,
         "schedule_id": tick.schedule_id,
-        **_run_answer(tick),
+        **_run_answer(tick, now_ms),
         "manual": tick.is_manual,
         "finished_at": None if tick.finished_at is None else utc_text(tick.finished_at),
         "trigger_id": tick.trigger_id or None,
@@ -93,12 +96,15 @@ def next_answer(expression: str, timezone: str, after_ms: int, count: int) -> di
     }
 
 
-def _run_answer(tick: TickRecord) -> dict[str, Any]:
+def _run_answer(tick: TickRecord, now_ms: int) -> dict[str, Any]:
+    # An engine claims it a little before its time.
+    is_ahead = tick.state is TickState.CLAIMED and tick.run_at > now_ms
+    state = TickState.DUE if is_ahead else tick.state
     started, finished = tick.started_at, tick.finished_at
     has_both = started is not None and finished is not None
     return {
         "scheduled_time": utc_text(tick.scheduled_at),
-        "state": TICK_STATES[tick.state],
+        "state": TICK_STATES[state],
         "reason": tick.reason or None,
         "error": tick.error or None,
         "started_at": None if started is None else utc_text(started),

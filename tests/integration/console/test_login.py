@@ -32,7 +32,8 @@ def test_mistakes_are_forgiven(client: Client) -> None:
     for _ in range(MAX_FAILURES - 1):
         assert "Please enter the correct username" in log_in(client, "wrong").text
 
-    assert log_in(client, "right").status_code == 302
+    answer = log_in(client, "right")
+    assert (answer.status_code, answer["Location"]) == (302, "/")
 
 
 def test_after_too_many_failures_even_the_right_password_has_to_wait(client: Client) -> None:

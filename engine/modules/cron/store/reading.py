@@ -10,6 +10,7 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 from engine.models import Schedule, Tick
 from engine.modules.cron.records import ListedSchedule, SchedulePage, TickRecord, TickState
 from engine.modules.cron.store.rows import SCHEDULE_FIELDS, TICK_FIELDS, known, tick_record
+from kv.clock import now_ms
 
 OVER: Final = Q(ended_at__isnull=False) | Q(next_at=None)
 """Never due again."""
@@ -55,7 +56,10 @@ class Reading:
         return SchedulePage(self._listed(page), rows.count())
 
     def _listed(self, rows: QuerySet[Schedule]) -> list[ListedSchedule]:
-        of_schedule = self._ticks.filter(schedule=OuterRef("id"), state__gt=TickState.DUE)
+        # Not what is still to come: it may be claimed already.
+        of_schedule = self._ticks.filter(
+            schedule=OuterRef("id"), state__gt=TickState.DUE, run_at__lte=now_ms()
+        )
         last = of_schedule.order_by("-scheduled_at").values("id")[:1]
         found: Sequence[Sequence[Any]] = list(
             rows.annotate(last=Subquery(last)).values_list(
