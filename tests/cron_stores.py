@@ -6,17 +6,22 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db.models.functions import Now
 
-from engine.models import EngineNode, Schedule, Tick
+from engine.models import Schedule, Tick
 from engine.modules.cron.records import ClaimedTick, Ended, KnownSchedule, Settings, TickState
 from engine.modules.cron.store.store import CronStore
-from kv.stores.database import Database
 
 START_MS = 1_700_000_000_000
 """The present of tests whose clock stands; a whole second."""
 
+SECOND = 1_000
+MINUTE = 60 * SECOND
+DAY = 24 * 60 * MINUTE
+
 EVERY_SECOND = "* * * * * * *"
+EVERY_MINUTE = "0 * * * * * *"
+FIRST_MINUTE = START_MS + 40 * SECOND
+"""The first whole minute after the start."""
 
 CLOCKS = (
     "engine.modules.cron.store.claims",
@@ -92,20 +97,6 @@ def rows(alias: str, schedule_id: str = "s") -> list[tuple[int, str, str, int]]:
         )
         for row in found.order_by("scheduled_at")
     ]
-
-
-@sync_to_async
-def node_row(database: Database, alias: str) -> None:
-    """Let an engine count as live."""
-    EngineNode.objects.using(alias).create(
-        id=database.node_id, hostname="h", pid=1, version="0", started_at=Now(), seen_at=Now()
-    )
-
-
-@sync_to_async
-def drop_node_row(database: Database, alias: str) -> None:
-    """Let an engine count as gone."""
-    EngineNode.objects.using(alias).filter(id=database.node_id).delete()
 
 
 @sync_to_async

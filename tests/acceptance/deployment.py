@@ -12,8 +12,8 @@ from typing import Final, Literal
 from tests.acceptance.engine_process import EngineProcess
 from tests.acceptance.processes import Process
 from tests.acceptance.test_state_crash import migrated_postgres
-from tests.acceptance.waiting import wait_until
 from tests.services import PostgresServer, RedisServer, redis_server
+from tests.waiting import wait_until
 
 Part = Literal["worker", "beat"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from tests.acceptance.processes import Process
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 Server = Literal["picows", "uvicorn", "daphne"]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 # What is shown of a process when a test fails.
 SHOWN_CHARACTERS: Final = 6_000

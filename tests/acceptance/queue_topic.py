@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from tests.acceptance.raw_worker import CallFailed, RawWorker
 from tests.acceptance.sdks import Sdk
-from tests.acceptance.waiting import wait_until
 from tests.acceptance.worker_process import WorkerProcess
+from tests.waiting import wait_until
 
 # What queues are called since this release, and what they were called before.
 _RENAMED: Final = (0, 11, 0)

@@ -11,7 +11,7 @@ from typing import Any, Self
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 Envelope = dict[str, Any]
 

@@ -8,8 +8,8 @@ from tests.acceptance.fleet import Fleet
 from tests.acceptance.placements import every_sdk
 from tests.acceptance.raw_worker import CallFailed, RawWorker
 from tests.acceptance.sdks import NEWEST, Sdk
-from tests.acceptance.waiting import wait_until
 from tests.acceptance.worker_process import WorkerProcess
+from tests.waiting import wait_until
 
 JSON_VALUES: Final[dict[str, Any]] = {
     "null": None,

@@ -17,8 +17,8 @@ from tests.acceptance.deployment import CeleryProcess
 from tests.acceptance.engine_process import EngineProcess
 from tests.acceptance.processes import Process
 from tests.acceptance.raw_worker import RawWorker
-from tests.acceptance.waiting import wait_until
 from tests.services import RedisServer, redis_server
+from tests.waiting import wait_until
 
 ROOT: Final = Path(__file__).parents[2]
 

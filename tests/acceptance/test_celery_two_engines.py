@@ -12,8 +12,8 @@ from tests.acceptance.deployment import SECRET_KEY, CeleryProcess
 from tests.acceptance.engine_process import EngineProcess
 from tests.acceptance.raw_worker import RawWorker
 from tests.acceptance.test_state_crash import migrated_postgres
-from tests.acceptance.waiting import wait_until
 from tests.services import redis_server
+from tests.waiting import wait_until
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from tests.acceptance.placements import SDKS_OF_SERVER, Placement, every_sdk, ev
 from tests.acceptance.processes import Process
 from tests.acceptance.raw_worker import CallFailed, RawWorker
 from tests.acceptance.sdks import Sdk
-from tests.acceptance.waiting import wait_until
 from tests.acceptance.worker_process import WorkerProcess
+from tests.waiting import wait_until
 
 # SDKs try again after 1, 2, 4 … s, most of them with 30 % jitter.
 COMEBACK_LIMIT_S: Final = 45

@@ -15,8 +15,8 @@ from tests.acceptance.engine_process import EngineProcess
 from tests.acceptance.queue_topic import Topic
 from tests.acceptance.raw_worker import RawWorker
 from tests.acceptance.sdks import PYTHON
-from tests.acceptance.waiting import wait_until
 from tests.acceptance.worker_process import WorkerProcess
+from tests.waiting import wait_until
 
 NAME: Final = "ada"
 PASSWORD: Final = "correct horse 9"

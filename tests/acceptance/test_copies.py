@@ -8,8 +8,8 @@ from tests.acceptance.fleet import Fleet
 from tests.acceptance.placements import Placement, sdks_where
 from tests.acceptance.raw_worker import RawWorker
 from tests.acceptance.sdks import NEWEST, OLDEST
-from tests.acceptance.waiting import wait_until
 from tests.acceptance.worker_process import WorkerProcess
+from tests.waiting import wait_until
 
 some_sdks = sdks_where(lambda sdk: sdk in OLDEST or sdk in NEWEST)
 

@@ -25,8 +25,8 @@ from tests.acceptance.fleet import Fleet
 from tests.acceptance.placements import Placement, sdks_where
 from tests.acceptance.raw_worker import RawWorker
 from tests.acceptance.sdks import Sdk
-from tests.acceptance.waiting import wait_until, wait_until_still
 from tests.acceptance.worker_process import WorkerProcess
+from tests.waiting import wait_until, wait_until_still
 
 # The first one that was published, those of the next release, and the newest ones of the time.
 GENERATIONS: Final = (

@@ -12,7 +12,7 @@ import pytest
 from tests.acceptance.cron_schedule import OPEN, SECOND_MS, Schedule, Tick, gaps, now_ms, unix_ms
 from tests.acceptance.deployment import Deployment, embedded, with_services
 from tests.acceptance.raw_worker import RawWorker
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 AWAY_TICKS: Final = 10
 

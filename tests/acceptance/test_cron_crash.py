@@ -34,7 +34,7 @@ from tests.acceptance.deployment import (
     kill_and_start,
 )
 from tests.acceptance.raw_worker import CallFailed, RawWorker
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 Part = Literal["engine", "worker", "celery", "beat", "redis", "postgres"]
 

@@ -13,7 +13,7 @@ import pytest
 from tests.acceptance.cron_schedule import Schedule, unix_ms
 from tests.acceptance.deployment import Deployment, embedded, with_services
 from tests.acceptance.raw_worker import RawWorker
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 AHEAD: Final = dt.timedelta(seconds=3)
 LIMIT_S: Final = 30

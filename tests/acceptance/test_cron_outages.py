@@ -12,7 +12,7 @@ import pytest
 from tests.acceptance.deployment import Deployment, with_services
 from tests.acceptance.processes import Process
 from tests.acceptance.raw_worker import RawWorker
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 FINAL: Final = {"done", "missed"}
 """How the ticks of these schedules end: nothing overlaps, nothing fails."""

@@ -13,7 +13,7 @@ import pytest
 from tests.acceptance.cron_schedule import in_utc, now_ms, unix_ms
 from tests.acceptance.deployment import Deployment, embedded
 from tests.acceptance.raw_worker import RawWorker
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 # What a run may be late by on a busy machine; it never is early.
 LATE_MS: Final = 1_000

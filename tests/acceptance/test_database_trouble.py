@@ -15,7 +15,7 @@ import pytest
 from tests.acceptance.engine_process import EngineProcess
 from tests.acceptance.raw_worker import CallFailed, RawWorker
 from tests.acceptance.test_state_crash import migrated_postgres
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 DISK_MIB: Final = 16
 VALUE: Final = "x" * 50_000

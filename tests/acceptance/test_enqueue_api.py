@@ -22,7 +22,7 @@ from tests.acceptance.deployment import Deployment, embedded, with_services
 from tests.acceptance.processes import Process
 from tests.acceptance.queue_topic import Topic
 from tests.acceptance.raw_worker import RawWorker
-from tests.acceptance.waiting import wait_until, wait_until_still
+from tests.waiting import wait_until, wait_until_still
 
 PROJECT: Final = Path(__file__).parents[2]
 

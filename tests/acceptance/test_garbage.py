@@ -6,8 +6,8 @@ import pytest
 
 from tests.acceptance.placements import every_sdk
 from tests.acceptance.raw_worker import Frame, RawWorker
-from tests.acceptance.waiting import wait_until
 from tests.acceptance.worker_process import WorkerProcess
+from tests.waiting import wait_until
 
 GARBAGE: Final[list[str | bytes]] = [
     "",

@@ -10,7 +10,7 @@ from tests.acceptance.line import Line
 from tests.acceptance.placements import Placement
 from tests.acceptance.raw_worker import RawWorker
 from tests.acceptance.sdks import EVERY_SDK, NEWEST, OLDEST
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 # Each language's oldest and newest version, and every one that says which connection it lost.
 RECONNECTING: Final = [

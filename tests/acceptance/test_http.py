@@ -5,8 +5,8 @@ import httpx
 from tests.acceptance.fleet import Fleet
 from tests.acceptance.placements import every_sdk
 from tests.acceptance.raw_worker import RawWorker
-from tests.acceptance.waiting import wait_until
 from tests.acceptance.worker_process import WorkerProcess
+from tests.waiting import wait_until
 
 
 @every_sdk

@@ -9,8 +9,8 @@ from tests.acceptance.fleet import Fleet
 from tests.acceptance.placements import Placement, every_sdk, sdks_where
 from tests.acceptance.raw_worker import CallFailed, RawWorker
 from tests.acceptance.sdks import NEWEST
-from tests.acceptance.waiting import wait_until
 from tests.acceptance.worker_process import WorkerProcess
+from tests.waiting import wait_until
 
 
 def functions_of(driver: RawWorker, worker: WorkerProcess) -> list[str]:

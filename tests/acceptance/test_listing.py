@@ -14,8 +14,8 @@ from tests.acceptance.fleet import Fleet, Fleets
 from tests.acceptance.placements import Placement, every_sdk, sdks_where
 from tests.acceptance.raw_worker import RawWorker
 from tests.acceptance.sdks import NEWEST
-from tests.acceptance.waiting import wait_until
 from tests.acceptance.worker_process import WorkerProcess
+from tests.waiting import wait_until
 
 # Columns of `/proc/net/tcp`, and its word for an established connection.
 REMOTE: Final = 2

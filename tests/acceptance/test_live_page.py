@@ -16,7 +16,7 @@ from tests.acceptance.engine_process import EngineProcess
 from tests.acceptance.processes import Process
 from tests.acceptance.raw_worker import RawWorker
 from tests.acceptance.sdks import tour_commands
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 LIVE_PAGE: Final = Path(__file__).parents[2] / "examples" / "live.html"
 COMEBACK_LIMIT_S: Final = 45

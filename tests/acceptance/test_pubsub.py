@@ -16,9 +16,9 @@ from tests.acceptance.placements import every_sdk
 from tests.acceptance.raw_worker import RawWorker
 from tests.acceptance.sdks import Sdk
 from tests.acceptance.test_calls import assert_shows_code, call_through, each_partner
-from tests.acceptance.waiting import wait_until
 from tests.acceptance.worker_process import WorkerProcess
 from tests.bench.procfs import memory
+from tests.waiting import wait_until
 
 # More than the queue of a socket holds, 16 MiB, and what the kernel holds beside it.
 MESSAGES: Final = 6_000

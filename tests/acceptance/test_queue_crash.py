@@ -21,7 +21,7 @@ from websockets.exceptions import WebSocketException
 from tests.acceptance.deployment import Deployment, kill_and_start
 from tests.acceptance.queue_consumer import Consumer, Note
 from tests.acceptance.raw_worker import CallFailed, RawWorker
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 Victim = Literal["engine", "worker", "celery", "beat", "redis", "postgres"]
 

@@ -16,7 +16,7 @@ from tests.acceptance.queue_topic import Topic
 from tests.acceptance.raw_worker import RawWorker
 from tests.acceptance.sdks import NEWEST, Sdk
 from tests.acceptance.test_queues import message, notes_of
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 # By hand a minute: III_DEPLOY_S=60.
 AWAY_S: Final = float(os.environ.get("III_DEPLOY_S", "2"))

@@ -17,8 +17,8 @@ from tests.acceptance.queue_topic import Topic, publisher
 from tests.acceptance.raw_worker import RawWorker
 from tests.acceptance.sdks import NEWEST, NODE, PYTHON, RUST, Sdk
 from tests.acceptance.test_calls import assert_shows_code, call_through
-from tests.acceptance.waiting import wait_until, wait_until_still
 from tests.acceptance.worker_process import WorkerProcess
+from tests.waiting import wait_until, wait_until_still
 
 # What users of the queue run: those of the first spelling, of the second, and the newest.
 _VERSIONS: Final = ("0.3.0", "0.4.1", "0.11.6", "0.22.1", "0.25.0")

@@ -9,8 +9,8 @@ from tests.acceptance.fleet import Fleet
 from tests.acceptance.placements import every_sdk
 from tests.acceptance.raw_worker import RawWorker
 from tests.acceptance.test_calls import call_through
-from tests.acceptance.waiting import wait_until
 from tests.acceptance.worker_process import WorkerProcess
+from tests.waiting import wait_until
 
 FIRST = {"b": 1.5, "a": [None, "Grüße"]}
 

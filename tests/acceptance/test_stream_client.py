@@ -23,7 +23,7 @@ from tests.acceptance.placements import every_server
 from tests.acceptance.processes import Process
 from tests.acceptance.raw_worker import RawWorker
 from tests.acceptance.sdks import stream_client_command, stream_client_pages
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 # The clients wait longer and longer between their attempts.
 COMEBACK_LIMIT_S: Final = 60

@@ -12,8 +12,8 @@ import pytest
 from tests.acceptance.fleet import Fleet
 from tests.acceptance.placements import sdks_where
 from tests.acceptance.sdks import Sdk
-from tests.acceptance.waiting import wait_until
 from tests.acceptance.worker_process import WorkerProcess
+from tests.waiting import wait_until
 
 # More than a channel holds back.
 LARGE: Final = 6_000_000

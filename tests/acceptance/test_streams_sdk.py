@@ -10,8 +10,8 @@ from tests.acceptance.placements import every_sdk, sdks_where
 from tests.acceptance.raw_worker import RawWorker
 from tests.acceptance.stream_follower import StreamFollower
 from tests.acceptance.test_calls import call_through
-from tests.acceptance.waiting import wait_until
 from tests.acceptance.worker_process import WorkerProcess
+from tests.waiting import wait_until
 
 FIRST = {"id": "a", "text": "Grüße", "list": [None, 1.5]}
 

@@ -12,7 +12,7 @@ import pytest
 from tests.acceptance.engine_process import EngineProcess
 from tests.acceptance.processes import Process
 from tests.acceptance.sdks import tour_commands
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 
 @pytest.fixture

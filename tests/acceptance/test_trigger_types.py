@@ -9,8 +9,8 @@ from tests.acceptance.fleet import Fleet
 from tests.acceptance.placements import every_sdk, sdks_where
 from tests.acceptance.raw_worker import RawWorker
 from tests.acceptance.sdks import NEWEST, Sdk
-from tests.acceptance.waiting import wait_until
 from tests.acceptance.worker_process import WorkerProcess
+from tests.waiting import wait_until
 
 each_partner = pytest.mark.parametrize("partner_sdk", NEWEST, ids=lambda sdk: sdk.language)
 

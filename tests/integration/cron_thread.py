@@ -8,8 +8,8 @@ from engine.core.modules import Module
 from engine.models import Schedule, Tick
 from engine.modules.cron.module import CronModule
 from kv.clock import now_ms
-from tests.acceptance.waiting import wait_until
 from tests.integration.module_thread import ModuleThread, ThreadWorker
+from tests.waiting import wait_until
 
 SELDOM: Final = "0 0 6 1 1 * *"
 """Not in the time of any test."""

@@ -10,10 +10,10 @@ from engine.core.modules import Module
 from engine.core.tasks import TaskSender
 from engine.modules.worker.module import WorkerModule
 from kv.stores.database import Database
-from tests.acceptance.waiting import wait_until
 from tests.fakes import FakeWorker, make_engine
 from tests.integration.console.conftest import EngineThread
 from tests.queue_engine import LoopTasks
+from tests.waiting import wait_until
 
 
 class ModuleThread(EngineThread):

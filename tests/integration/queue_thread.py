@@ -8,8 +8,8 @@ from console.engine_calls import call
 from engine.core.modules import AdapterChoice, Module
 from engine.modules.queue.config import BuiltinQueueAdapter, BuiltinQueueOptions
 from engine.modules.queue.module import QueueModule
-from tests.acceptance.waiting import wait_until
 from tests.integration.module_thread import ModuleThread, ThreadWorker
+from tests.waiting import wait_until
 
 DIES_AT_ONCE: Final = {"maxRetries": 0}
 

@@ -25,7 +25,7 @@ import pytest
 import engine
 from tests.acceptance.engine_process import EngineProcess
 from tests.acceptance.raw_worker import RawWorker
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 MANAGE: Final = Path(__file__).parents[2] / "manage.py"
 LIMIT_S: Final = 60

@@ -21,8 +21,8 @@ from websockets.sync.client import ClientConnection, connect
 
 import engine
 from tests.acceptance.processes import Process
-from tests.acceptance.waiting import wait_until
 from tests.services import find_postgres, running_postgres
+from tests.waiting import wait_until
 
 ROOT: Final = Path(__file__).parents[2]
 MANAGE: Final = ROOT / "manage.py"

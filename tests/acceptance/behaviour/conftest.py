@@ -12,7 +12,7 @@ import pytest
 
 from tests.acceptance.engine_process import SERVERS, EngineProcess, Server
 from tests.acceptance.raw_worker import Frame, RawWorker
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 # Short limits and narrow rules, for the tests that run into them.
 STRICT_OPTIONS: Final = """\

@@ -21,8 +21,8 @@ from tests.acceptance.raw_channel import (
     frame,
 )
 from tests.acceptance.raw_worker import RawWorker
-from tests.acceptance.waiting import wait_until, wait_until_still
 from tests.bench.procfs import memory
+from tests.waiting import wait_until, wait_until_still
 
 # How much an engine may grow for a channel whose reader stops.
 HELD_LIMIT_KIB: Final = 32 * 1024

@@ -14,7 +14,7 @@ import pytest
 
 from tests.acceptance.behaviour.conftest import Site
 from tests.acceptance.raw_worker import RawWorker
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 OK = {"status_code": 200, "body": {"ok": True}}
 JSON = {"content-type": "application/json"}

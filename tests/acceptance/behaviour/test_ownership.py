@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.behaviour.conftest import Site
 from tests.acceptance.raw_worker import CallFailed, RawWorker
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 Connect = Callable[[], RawWorker]
 

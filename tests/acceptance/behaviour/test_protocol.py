@@ -15,7 +15,7 @@ from websockets.sync.client import connect as websocket
 from tests.acceptance.behaviour.conftest import Engines, Site
 from tests.acceptance.engine_process import EngineProcess, Server
 from tests.acceptance.raw_worker import CallFailed, RawWorker
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 Connect = Callable[[], RawWorker]
 

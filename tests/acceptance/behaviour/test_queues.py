@@ -12,7 +12,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.acceptance.behaviour.conftest import Site
 from tests.acceptance.engine_process import EngineProcess
 from tests.acceptance.raw_worker import CallFailed
-from tests.acceptance.waiting import wait_until
+from tests.waiting import wait_until
 
 
 def ask(connection: ClientConnection, function_id: str, data: Any, **members: Any) -> Any:

@@ -17,8 +17,8 @@ from tests.acceptance.behaviour.conftest import Engines, Site
 from tests.acceptance.engine_process import Server
 from tests.acceptance.raw_channel import BINARY, FRAME_SIZE, RawChannel, Refused, frame
 from tests.acceptance.raw_worker import RawWorker
-from tests.acceptance.waiting import wait_until_still
 from tests.bench.procfs import memory
+from tests.waiting import wait_until_still
 
 MIB: Final = 1024 * 1024
 LIMIT_S: Final = 20

@@ -15,8 +15,8 @@ from websockets.sync.client import connect
 
 from engine.server.base import SERVER_NAMES
 from tests.acceptance.processes import Process
-from tests.acceptance.waiting import wait_until
 from tests.integration.test_command_line import CLEAN, LIMIT_S, Ports, command, is_open, run
+from tests.waiting import wait_until
 
 LINK: Final = re.compile(r"http://\S+/first-admin/\S+/")
 FORM_TOKEN: Final = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')

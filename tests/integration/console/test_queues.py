@@ -13,9 +13,9 @@ from django.test import Client
 
 from engine.apps import set_engine
 from engine.models import Delivery
-from tests.acceptance.waiting import wait_until
 from tests.integration.console.conftest import EngineThread
 from tests.integration.queue_thread import QueueThread, Shop, enqueue, figures
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(databases=["default", "system"], transaction=True)
 

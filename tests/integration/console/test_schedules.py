@@ -18,9 +18,9 @@ from console.schedule_rows import STRIP, TICKS
 from engine.apps import set_engine
 from engine.models import Schedule, Tick
 from kv.clock import now_ms
-from tests.acceptance.waiting import wait_until
 from tests.integration.console.conftest import EngineThread
 from tests.integration.cron_thread import SELDOM, CronThread, Office, add_schedule, add_tick
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(databases=["default", "system"], transaction=True)
 

@@ -12,6 +12,7 @@ from engine.background.lasting_thread import LastingThread
 from engine.background.planners import NEWS_PAUSE_S, Planner, PlanningFailed
 from engine.modules.cron.records import LEAD_MS, Planned
 from kv.clock import now_ms
+from tests.waiting import wait_until
 
 LIMIT_S = 10.0
 
@@ -66,14 +67,8 @@ class Run:
         self.thread = LastingThread("clock", "clock", self.clock.run, 0.005)
         self.thread.start()
 
-    def until(self, condition: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + LIMIT_S
-        while not condition():
-            assert time.monotonic() < deadline, what
-            time.sleep(0.001)
-
     def until_looked(self, times: int) -> None:
-        self.until(lambda: len(self.planner.looks) >= times, f"it has looked {times} times")
+        wait_until(lambda: len(self.planner.looks) >= times, f"it has looked {times} times")
 
     def stop(self) -> None:
         self.thread.wants_stop.set()
@@ -120,7 +115,7 @@ def test_an_engine_is_asked_for_ticks_that_another_clock_has_planned(run: Start)
     started = run(Planned(0, due_at, ()), NOTHING, serves_own_engine=True)
     started.until_looked(2)
 
-    started.until(lambda: started.sent == [""], "it asks its own engine")
+    wait_until(lambda: started.sent == [""], "it asks its own engine")
 
 
 def test_it_sleeps_until_shortly_before_the_next_one_is_due(run: Start) -> None:
@@ -144,7 +139,7 @@ def test_it_goes_on_at_once_while_there_is_more(run: Start) -> None:
     started.until_looked(21)
 
     assert started.planner.looks[20] - started.planner.looks[0] < LEAST_PAUSE_S * 20
-    started.until(lambda: len(started.planner.pauses) == 1, "it sleeps after the last one")
+    wait_until(lambda: len(started.planner.pauses) == 1, "it sleeps after the last one")
 
 
 def test_what_somebody_else_plans_at_the_moment_is_not_asked_for_in_a_hurry(run: Start) -> None:
@@ -196,7 +191,7 @@ def test_it_goes_on_after_an_outage_with_a_new_connection(
     away = PlanningFailed("the database is away")
     started = run(away, away, away, Planned(1, None, ("",)), NOTHING)
 
-    started.until(lambda: started.sent == [""], "it plans again")
+    wait_until(lambda: started.sent == [""], "it plans again")
 
     assert started.planner.closed == 3
     assert caplog.text.count("the clock broke (the database is away)") == 1

@@ -1,22 +1,14 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 
 import pytest
 
 from engine.background.lasting_thread import LastingThread
 from engine.core.errors import EngineError
+from tests.waiting import wait_until
 
 LIMIT_S = 10.0
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.001)
 
 
 class Part:
@@ -51,7 +43,7 @@ class Part:
 def test_what_breaks_is_run_again_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     part = Part(RuntimeError("asked for"))
-    until(lambda: part.runs >= 3, "it is run again and again")
+    wait_until(lambda: part.runs >= 3, "it is run again and again")
     assert part.thread.failure == "RuntimeError: asked for"
 
     part.problem = None
@@ -70,7 +62,7 @@ def test_what_breaks_is_run_again_and_told_once(caplog: pytest.LogCaptureFixture
 
 def test_an_outage_is_told_without_a_stack(caplog: pytest.LogCaptureFixture) -> None:
     part = Part(EngineError("the database is away"))
-    until(lambda: part.thread.failure, "it is known")
+    wait_until(lambda: part.thread.failure, "it is known")
     part.stop()
 
     assert part.thread.failure == "the database is away"

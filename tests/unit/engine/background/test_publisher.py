@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import logging
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,15 +12,9 @@ from engine.background import publisher as publishing
 from engine.background import transports
 from engine.background.broker import MEMORY_URL
 from engine.background.publisher import MAX_PENDING, Publisher
+from tests.waiting import wait_until
 
 LIMIT_S = 10.0
-
-
-def until(condition: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.001)
 
 
 @pytest.fixture
@@ -64,7 +57,7 @@ def sent_soon(app: Celery, count: int) -> Tasks:
         tasks.extend(sent(app))
         return len(tasks) >= count
 
-    until(have_come, f"{count} tasks are sent")
+    wait_until(have_come, f"{count} tasks are sent")
     return tasks
 
 
@@ -126,13 +119,13 @@ def test_what_waits_in_the_broker_is_bounded_and_told(
     publisher.start()
     for number in range(10):
         publisher.send_drain([number])
-    until(lambda: publisher.outage, "it sends no more")
+    wait_until(lambda: publisher.outage, "it sends no more")
     assert publisher.outage == "10,000 tasks wait in the broker: is a Celery worker running?"
-    until(lambda: not publisher._pending, "the others are dropped")
+    wait_until(lambda: not publisher._pending, "the others are dropped")
 
     assert sent(app) == [("engine.tasks.drain", [[number]]) for number in range(3)]
 
-    until(lambda: publisher.outage is None, "it sends again")
+    wait_until(lambda: publisher.outage is None, "it sends again")
     publisher.send_drain([10])
     assert sent_soon(app, 1) == [("engine.tasks.drain", [[10]])]
     assert caplog.text.count("no more tasks are sent for the time being") == 1
@@ -181,10 +174,10 @@ def test_an_outage_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     publisher.start()
 
     publisher.send_drain([1])
-    until(lambda: publisher.outage, "the first task fails")
+    wait_until(lambda: publisher.outage, "the first task fails")
     publisher.send_drain([2])
     publisher.send_drain([3])
-    until(lambda: not publisher._pending, "the others are tried")
+    wait_until(lambda: not publisher._pending, "the others are tried")
     publisher.stop(LIMIT_S)
 
     said = [each for each in caplog.records if each.name == "engine.background.publisher"]
@@ -205,12 +198,12 @@ def test_a_celery_that_does_not_load_is_an_outage_until_it_does(
 
     publisher = Publisher(load)
     publisher.start()
-    until(lambda: publisher.outage, "the failure is known")
+    wait_until(lambda: publisher.outage, "the failure is known")
     assert publisher.outage == "RuntimeError: asked for"
 
     is_broken = False
 
-    until(lambda: publisher.outage is None, "it is tried without a task")
+    wait_until(lambda: publisher.outage is None, "it is tried without a task")
     publisher.send_drain([1])
     assert sent_soon(app, 1) == [("engine.tasks.drain", [[1]])]
     assert caplog.text.count("tasks cannot be sent to the broker") == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,7 +15,8 @@ from engine.core.tasks import TaskSender
 from engine.modules.cron.module import CronModule
 from engine.modules.cron.records import LEAD_MS
 from kv.clock import now_ms
-from tests.store_engine import LIMIT_S, StoreWorker, running_setting
+from tests.store_engine import StoreWorker, running_setting
+from tests.waiting import eventually
 
 EVERY_SECOND = "* * * * * * *"
 NEVER = "0 0 0 1 1 * 2100"
@@ -184,15 +185,3 @@ async def running_engine(
         yield setting.engine
         if clock is not None:
             await clock.stop()
-
-
-async def eventually(
-    condition: Callable[[], Awaitable[bool]], wanted: Callable[[], str] = lambda: "it"
-) -> None:
-    """Wait for a condition."""
-    try:
-        async with asyncio.timeout(LIMIT_S):
-            while not await condition():
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"waited in vain for {wanted()}") from None

@@ -12,8 +12,8 @@ from engine.core.engine import Engine
 from tests.integration.engine.modules.cron.support import (
     EVERY_SECOND,
     CronWorker,
-    eventually,
 )
+from tests.waiting import eventually
 
 NAMES = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 

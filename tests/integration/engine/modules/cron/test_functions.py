@@ -13,7 +13,8 @@ from engine.core.engine import Engine
 from engine.core.errors import InvocationFailed
 from engine.modules.cron import manual, upkeep
 from engine.modules.cron.store import schedules
-from tests.integration.engine.modules.cron.support import NEVER, CronWorker, eventually, internal
+from tests.integration.engine.modules.cron.support import NEVER, CronWorker, internal
+from tests.waiting import eventually
 
 
 async def test_a_schedule_is_listed_with_all_that_it_says(worker: CronWorker) -> None:

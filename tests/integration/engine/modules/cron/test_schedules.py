@@ -6,11 +6,11 @@ from engine.core.engine import Engine
 from tests.integration.engine.modules.cron.support import (
     NEVER,
     CronWorker,
-    eventually,
     plan,
     run_ticks,
     running_engine,
 )
+from tests.waiting import eventually
 
 MANY = 1_000
 

@@ -19,13 +19,13 @@ from kv.stores.executor import StoreUnavailable
 from tests.integration.engine.modules.cron.support import (
     NEVER,
     CronWorker,
-    eventually,
     internal,
     plan,
     run_ticks,
     running_engine,
 )
 from tests.queue_engine import LoopTasks
+from tests.waiting import eventually
 
 
 def tasks_of(engine: Engine) -> LoopTasks:

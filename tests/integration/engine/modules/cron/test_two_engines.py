@@ -9,19 +9,18 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from django.db.models.functions import Now
 
 from engine.core.engine import Engine
-from engine.models import EngineNode
 from engine.modules.cron import manual, upkeep
 from kv.stores.database import Database
 from tests.integration.engine.modules.cron.support import (
     NEVER,
     CronWorker,
-    eventually,
     internal,
     running_engine,
 )
+from tests.nodes import write_node
+from tests.waiting import eventually
 
 
 @pytest_asyncio.fixture
@@ -33,7 +32,7 @@ async def engines(postgres_alias: str) -> AsyncIterator[list[Engine]]:
             for _ in range(2)
         ]
         for engine in engines:
-            await _is_live(engine.service(Database))
+            await write_node(engine.service(Database))
         yield engines
 
 
@@ -41,21 +40,6 @@ async def engines(postgres_alias: str) -> AsyncIterator[list[Engine]]:
 async def workers(engines: list[Engine]) -> list[CronWorker]:
     """A worker of each engine."""
     return [CronWorker(engine) for engine in engines]
-
-
-async def _is_live(database: Database) -> None:
-    """Write the row by which other engines know that one runs."""
-    nodes = EngineNode.objects.using(database.writer.alias)
-    await database.writer.run(
-        lambda _: nodes.create(
-            id=database.node_id,
-            hostname="here",
-            pid=1,
-            version="0",
-            started_at=Now(),
-            seen_at=Now(),
-        )
-    )
 
 
 def taken(workers: list[CronWorker]) -> list[tuple[CronWorker, dict[str, Any]]]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.store_engine import LIMIT_S, StoreWorker
+from tests.store_engine import StoreWorker
+from tests.waiting import eventually
 
 FAST: dict[str, Any] = {"backoffDelayMs": 20}
 """A `queue_config` whose retries come soon."""
@@ -83,15 +82,3 @@ class QueueWorker(StoreWorker):
             "engine::queue::dlq_messages", {"topic": queue}
         )
         return found
-
-
-async def eventually(
-    condition: Callable[[], Awaitable[bool]], wanted: Callable[[], str] = lambda: "it"
-) -> None:
-    """Wait for a condition."""
-    try:
-        async with asyncio.timeout(LIMIT_S):
-            while not await condition():
-                await asyncio.sleep(0.002)
-    except TimeoutError:
-        raise AssertionError(f"waited in vain for {wanted()}") from None

@@ -17,8 +17,9 @@ from engine.modules.queue.module import QueueModule
 from engine.modules.worker.module import WorkerModule
 from kv.stores.executor import StoreUnavailable
 from tests.fakes import make_engine
-from tests.integration.engine.modules.queue.support import FAST, QueueWorker, eventually
+from tests.integration.engine.modules.queue.support import FAST, QueueWorker
 from tests.queue_engine import LoopTasks
+from tests.waiting import eventually
 
 
 class FlakyStore(MemoryQueueStore):

@@ -10,8 +10,9 @@ from django.db import connections
 from engine.modules.queue.module import QueueModule
 from kv.stores.connection import StoreConnection
 from kv.stores.database import Database
-from tests.integration.engine.modules.queue.support import QueueWorker, eventually
+from tests.integration.engine.modules.queue.support import QueueWorker
 from tests.store_engine import running_setting
+from tests.waiting import eventually
 
 QUEUES: Final = 100
 STATEMENTS: Final = 8

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from engine.modules.queue.config import NamedQueueConfig
-from tests.integration.engine.modules.queue.support import QueueWorker, eventually
+from tests.integration.engine.modules.queue.support import QueueWorker
 from tests.store_engine import Setting
+from tests.waiting import eventually
 
 
 @pytest.fixture

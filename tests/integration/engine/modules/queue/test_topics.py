@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.engine.modules.queue.support import FAST, QueueWorker, eventually
+from tests.integration.engine.modules.queue.support import FAST, QueueWorker
 from tests.store_engine import Setting
+from tests.waiting import eventually
 
 
 @pytest.mark.parametrize(

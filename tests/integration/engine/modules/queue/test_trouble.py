@@ -9,9 +9,10 @@ import pytest
 
 from engine.core.tasks import TaskSender
 from engine.modules.queue import drains
-from tests.integration.engine.modules.queue.support import QueueWorker, eventually
+from tests.integration.engine.modules.queue.support import QueueWorker
 from tests.queue_engine import LoopTasks
 from tests.store_engine import Setting
+from tests.waiting import eventually
 
 SEED = 1
 GROUPS = 7

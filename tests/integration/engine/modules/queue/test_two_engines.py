@@ -7,13 +7,13 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest_asyncio
-from django.db.models.functions import Now
 
-from engine.models import EngineNode
 from engine.modules.queue.module import QueueModule
 from kv.stores.database import Database
-from tests.integration.engine.modules.queue.support import FAST, QueueWorker, eventually
+from tests.integration.engine.modules.queue.support import FAST, QueueWorker
+from tests.nodes import write_node
 from tests.store_engine import running_setting
+from tests.waiting import eventually
 
 
 @pytest_asyncio.fixture
@@ -26,23 +26,8 @@ async def workers(postgres_alias: str) -> AsyncIterator[list[QueueWorker]]:
             for _ in range(2)
         ]
         for setting in settings:
-            await _is_live(setting.engine.service(Database))
+            await write_node(setting.engine.service(Database))
         yield [QueueWorker(setting.engine) for setting in settings]
-
-
-async def _is_live(database: Database) -> None:
-    """Write the row by which other engines know that one runs."""
-    nodes = EngineNode.objects.using(database.writer.alias)
-    await database.writer.run(
-        lambda _: nodes.create(
-            id=database.node_id,
-            hostname="here",
-            pid=1,
-            version="0",
-            started_at=Now(),
-            seen_at=Now(),
-        )
-    )
 
 
 def taken(workers: list[QueueWorker]) -> list[tuple[QueueWorker, dict[str, Any]]]:

@@ -12,15 +12,15 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 import pytest
 import pytest_asyncio
 from django.db import OperationalError, connections
-from django.db.models.functions import Now
 
-from engine.models import NODE_LEASE, EngineNode, OutboxMessage, QueueSubscription
+from engine.models import NODE_LEASE, OutboxMessage, QueueSubscription
 from engine.modules.queue.adapters.base import Chosen, Delivery, NewMessage, Outcome, Policy
 from engine.modules.queue.adapters.database import DatabaseQueueStore
 from engine.modules.queue.adapters.outbox import TAKEN_AT_ONCE
 from kv.stores.connection import StoreConnection
 from kv.stores.database import Database
 from kv.stores.executor import StoreUnavailable
+from tests.nodes import write_node
 from tests.queue_stores import (
     FIFO,
     OTHER,
@@ -47,20 +47,7 @@ class Node(DatabaseQueueStore):
 
     async def live(self, age_s: float = 0.0) -> None:
         """Write the row of this engine, as last seen some time ago."""
-        seen_at = Now() - NODE_LEASE * age_s / NODE_LEASE.total_seconds()
-        await self.database.writer.run(
-            lambda _: EngineNode.objects.using(self.database.writer.alias).update_or_create(
-                id=self.database.node_id,
-                defaults={"hostname": "h", "pid": 1, "version": "1", "seen_at": seen_at},
-                create_defaults={
-                    "hostname": "h",
-                    "pid": 1,
-                    "version": "1",
-                    "started_at": seen_at,
-                    "seen_at": seen_at,
-                },
-            )
-        )
+        await write_node(self.database, age_s=age_s)
 
     async def row(self, subscription: int) -> QueueSubscription:
         alias = self.database.writer.alias

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 T = TypeVar("T")
 
+LIMIT_S: Final = 10.0
+
 _STEP_S: Final = 0.02
+_LOOP_STEP_S: Final = 0.005
 
 
 def wait_until_still(value: Callable[[], T], what: str, looks: int = 25) -> T:
@@ -23,7 +27,7 @@ def wait_until_still(value: Callable[[], T], what: str, looks: int = 25) -> T:
     return seen[-1]
 
 
-def wait_until(condition: Callable[[], T], what: str, limit_s: float = 10) -> T:
+def wait_until(condition: Callable[[], T], what: str, limit_s: float = LIMIT_S) -> T:
     """Return the first truthy value of `condition`.
 
     Raises:
@@ -35,3 +39,19 @@ def wait_until(condition: Callable[[], T], what: str, limit_s: float = 10) -> T:
             raise AssertionError(f"not within {limit_s} s: {what} (last seen: {value!r})")
         time.sleep(_STEP_S)
     return value
+
+
+async def eventually(
+    condition: Callable[[], Awaitable[bool]], wanted: Callable[[], str] = lambda: "it"
+) -> None:
+    """Wait on an event loop until a condition holds.
+
+    Raises:
+        AssertionError: it did not within `LIMIT_S`; says what was wanted.
+    """
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            while not await condition():
+                await asyncio.sleep(_LOOP_STEP_S)
+    except TimeoutError:
+        raise AssertionError(f"waited in vain for {wanted()}") from None

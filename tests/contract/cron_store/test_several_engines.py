@@ -18,14 +18,13 @@ from engine.modules.cron.store.store import CronStore
 from kv.stores.connection import StoreConnection
 from kv.stores.database import Database
 from tests.cron_stores import (
+    SECOND,
     START_MS,
     Clock,
     anything,
     attach,
     claim,
     done,
-    drop_node_row,
-    node_row,
     nothing,
     plan_until,
     rows,
@@ -33,13 +32,7 @@ from tests.cron_stores import (
     schedule_row,
     settings,
 )
-
-SECOND = 1_000
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
+from tests.nodes import delete_node, write_node
 
 
 @pytest_asyncio.fixture
@@ -50,7 +43,7 @@ async def databases(postgres_alias: str) -> AsyncIterator[tuple[Database, Databa
     ]
     for database in both:
         database.start()
-        await node_row(database, postgres_alias)
+        await write_node(database)
     yield both[0], both[1]
     for database in both:
         await database.stop()
@@ -149,7 +142,7 @@ async def test_what_a_dead_engine_had_is_taken_from_it(
     await claim(one)
     await other.settle(anything)
     assert await rows(postgres_alias) == [(1, "running", "", 1)]
-    await drop_node_row(databases[0], postgres_alias)
+    await delete_node(databases[0])
     await other.settle(anything)
     assert await rows(postgres_alias) == [(1, "interrupted", "", 1)]
     assert (await schedule_row(postgres_alias)).detached_at == clock.now
@@ -166,10 +159,10 @@ async def test_an_engine_that_was_taken_for_dead_owns_its_schedules_again(
 ) -> None:
     one, other = stores
     await attach(one)
-    await drop_node_row(databases[0], postgres_alias)
+    await delete_node(databases[0])
     await other.settle(anything)
     assert (await schedule_row(postgres_alias)).detached_at == clock.now
-    await node_row(databases[0], postgres_alias)
+    await write_node(databases[0])
     monkeypatch.setattr(store, "OWNED_S", -1.0)  # it was held up for longer than that
     await one.settle(anything)
     assert (await schedule_row(postgres_alias)).detached_at is None
@@ -190,7 +183,7 @@ async def test_the_engines_that_may_run_what_is_due_are_named(
     await attach(other, "b")
     clock.now += 500
     assert (await one.plan()).urls == ["http://one", "http://other"]
-    await drop_node_row(databases[1], postgres_alias)
+    await delete_node(databases[1])
     await one.save(settings("p"), is_new=True)
     clock.now += SECOND
     assert (await one.plan()).urls == ["", "http://one"]
