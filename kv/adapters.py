@@ -78,6 +78,27 @@ class StateBridge(Adapter):
 STATE_ADAPTERS = AdapterRegistry(StateKvStore, StateRedis, StateBridge)
 
 
+def note_unused_path(who: str, options: KvStoreOptions, what: str, place: str) -> None:
+    """Say at start where things are, if a config names a file for them.
+
+    Args:
+        who: the module.
+        options: its adapter's, or its own.
+        what: is kept: `every message`.
+        place: where it really is.
+    """
+    if options.model_fields_set & PATH_OPTIONS:
+        logger.info(
+            "%s: file_path %s (saved every %d ms) is accepted without effect: "
+            "%s is a row in the engine's database, %s",
+            who,
+            options.file_path,
+            options.save_interval_ms,
+            what,
+            place,
+        )
+
+
 def open_store(
     module: Module,
     name: str,
@@ -103,15 +124,8 @@ def open_store(
         logger.warning("%s: store_method in_memory: everything is lost when the engine stops", name)
         return store
     store = module.engine.service(Database).entries(name, model, columns)
-    if isinstance(options, KvStoreOptions) and options.model_fields_set & PATH_OPTIONS:
-        logger.info(
-            "%s: file_path %s (saved every %d ms) is accepted without effect: "
-            "everything stored is a row in the engine's database, %s",
-            who,
-            options.file_path,
-            options.save_interval_ms,
-            store.place,
-        )
+    if isinstance(options, KvStoreOptions):
+        note_unused_path(who, options, "everything stored", store.place)
     elif isinstance(options, RedisOptions):
         logger.info("%s: instead of Redis, the engine's database keeps it: %s", who, store.place)
     elif isinstance(options, BridgeOptions):

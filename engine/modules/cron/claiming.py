@@ -8,19 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from engine.core.deferred import Deferred
-from engine.core.tasks import TaskSender
+from engine.core.tasks import TaskPatience, TaskSender
 from engine.modules.cron.records import ClaimedTick, Claims
 
 if TYPE_CHECKING:
     from engine.modules.cron.store.store import CronStore
 
 logger = logging.getLogger(__name__)
-
-LOST_AFTER_S: Final = 2.0
-"""After this time a task that was sent and has not begun counts as lost."""
-
-MOST_PATIENCE: Final = 8
-"""How many times longer that becomes while none begins: what is sent waits at the broker."""
 
 
 FINISH_S: Final = 5.0
@@ -66,7 +60,7 @@ class Claiming:
         self._is_claiming = False
         self._is_wanted_again = False
         self._sent_at: float | None = None
-        self._patience = 1
+        self._patience = TaskPatience()
         self._is_closed = False
         self._ended: asyncio.Future[None] | None = None
 
@@ -82,9 +76,9 @@ class Claiming:
             return
         now = self._loop.time()
         if self._sent_at is not None:
-            if now - self._sent_at < LOST_AFTER_S * self._patience:
+            if now - self._sent_at < self._patience.limit_s:
                 return
-            self._patience = min(self._patience * 2, MOST_PATIENCE)
+            self._patience.note_lost()
         self._sent_at = now
         self._sender.send_run_ticks()
 
@@ -92,7 +86,7 @@ class Claiming:
         """Claim what is due: what a task does; answered with `{"claimed": n}` when that is done."""
         answer: Deferred[bytes] = Deferred()
         self._sent_at = None
-        self._patience = 1
+        self._patience.note_begun()
         self._asked.append(answer)
         if not self._is_claiming:
             self._begin()

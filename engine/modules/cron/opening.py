@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from engine.core.modules import ModuleConfig
 from engine.modules.cron.config import KvCronOptions, RedisCronOptions
-from kv.adapters import PATH_OPTIONS
+from kv.adapters import note_unused_path
 from kv.stores.database import Database
 
 if TYPE_CHECKING:
@@ -43,13 +43,6 @@ def open_store(module: Module, options: ModuleConfig) -> CronStore:
                 who,
                 store.place,
             )
-        elif options.model_fields_set & PATH_OPTIONS:
-            logger.info(
-                "%s: file_path %s (saved every %d ms) is accepted without effect: "
-                "every schedule is a row in the engine's database, %s",
-                who,
-                options.file_path,
-                options.save_interval_ms,
-                store.place,
-            )
+        else:
+            note_unused_path(who, options, "every schedule", store.place)
     return store

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from engine.core.deferred import Deferred
-from engine.core.tasks import TaskSender
+from engine.core.tasks import TaskPatience, TaskSender
 from engine.modules.queue.adapters.base import QueueKind, QueueName
 from engine.modules.queue.consumer import Consumer
 
@@ -34,13 +34,6 @@ MAX_OUTSTANDING: Final = 4
 
 MAX_SUBSCRIPTIONS: Final = 1_000
 """How many subscriptions one task names."""
-
-LOST_AFTER_S: Final = 2.0
-"""After this time a task that was sent and has not begun counts as lost."""
-
-MOST_PATIENCE: Final = 8
-"""How many times longer that becomes while none begins: whoever executes tasks may be away, and
-what is sent meanwhile waits for it at the broker."""
 
 FLUSH_S: Final = 5.0
 """How long a stopping engine waits for its store."""
@@ -117,7 +110,7 @@ class Drains:
         self._sent: dict[tuple[int, ...], float] = {}
         self._marked: set[int] = set()
         self._running: dict[Drain, None] = {}
-        self._patience = 1
+        self._patience = TaskPatience()
         self._is_flushing = False
         self._is_closed = False
         self._watch: asyncio.TimerHandle | None = None
@@ -255,17 +248,17 @@ class Drains:
         self._sent[ids] = self._loop.time()
         self._marked.update(ids)
         if self._watch is None:
-            self._watch = self._loop.call_later(self._limit_s, self._look_for_lost)
+            self._watch = self._loop.call_later(self._patience.limit_s, self._look_for_lost)
         self._sender.send_drain(ids)
         self._flush_soon()
 
     def _look_for_lost(self) -> None:
         """Ask anew for what was sent too long ago, as far as it is still wanted."""
         self._watch = None
-        latest = self._loop.time() - self._limit_s
+        latest = self._loop.time() - self._patience.limit_s
         lost = [ids for ids, at in self._sent.items() if at <= latest]
         if lost:
-            self._patience = min(self._patience * 2, MOST_PATIENCE)
+            self._patience.note_lost()
         for ids in lost:
             self._forget_task(ids)
             for each in ids:
@@ -274,19 +267,13 @@ class Drains:
                     self.want(consumer)
         if self._sent:
             oldest = min(self._sent.values())
-            self._watch = self._loop.call_at(oldest + self._limit_s, self._look_for_lost)
+            self._watch = self._loop.call_at(oldest + self._patience.limit_s, self._look_for_lost)
 
     def _be_impatient(self) -> None:
         """Tasks are executed: those that are lost from now on are missed as soon as usual."""
-        if self._patience > 1:
-            self._patience = 1
-            if self._watch is not None:
-                self._watch.cancel()
-                self._watch = self._loop.call_later(self._limit_s, self._look_for_lost)
-
-    @property
-    def _limit_s(self) -> float:
-        return LOST_AFTER_S * self._patience
+        if self._patience.note_begun() and self._watch is not None:
+            self._watch.cancel()
+            self._watch = self._loop.call_later(self._patience.limit_s, self._look_for_lost)
 
     def _forget_task(self, ids: tuple[int, ...]) -> None:
         if self._sent.pop(ids, None) is not None:

@@ -14,7 +14,7 @@ from engine.modules.queue.config import (
     RabbitMqOptions,
     RedisQueueOptions,
 )
-from kv.adapters import PATH_OPTIONS
+from kv.adapters import note_unused_path
 from kv.stores.database import Database
 
 if TYPE_CHECKING:
@@ -51,13 +51,6 @@ def open_store(module: Module, options: ModuleConfig) -> QueueStore:
             options.bridge_url,
             store.place,
         )
-    elif isinstance(options, BuiltinQueueOptions) and options.model_fields_set & PATH_OPTIONS:
-        logger.info(
-            "%s: file_path %s (saved every %d ms) is accepted without effect: "
-            "every message is a row in the engine's database, %s",
-            who,
-            options.file_path,
-            options.save_interval_ms,
-            store.place,
-        )
+    elif isinstance(options, BuiltinQueueOptions):
+        note_unused_path(who, options, "every message", store.place)
     return store

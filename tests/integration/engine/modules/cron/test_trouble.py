@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from engine.core import in_step
+from engine.core import tasks as core_tasks
 from engine.core.deferred import Deferred
 from engine.core.engine import Engine
 from engine.core.tasks import TaskSender
-from engine.modules.cron import claiming, upkeep
+from engine.modules.cron import upkeep
 from engine.modules.cron.records import Claims, Ended, KnownSchedule, Settings
 from engine.modules.cron.store.store import CronStore
 from kv.stores.executor import StoreUnavailable
@@ -38,7 +39,7 @@ async def test_a_lost_task_is_sent_again(
     sqlite_cron: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upkeep, "LOOK_S", 0.05)
-    monkeypatch.setattr(claiming, "LOST_AFTER_S", 0.05)
+    monkeypatch.setattr(core_tasks, "LOST_AFTER_S", 0.05)
     worker = CronWorker(sqlite_cron)
     worker.schedule(NEVER, schedule_id="s")
     await worker.only_schedule()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
+from engine.core import tasks as core_tasks
 from engine.core.deferred import Deferred
 from engine.core.engine import Engine
 from engine.core.tasks import TaskSender
@@ -106,7 +107,7 @@ async def test_a_message_soon_after_another_needs_no_task(
 async def test_a_lost_task_is_sent_again(
     worker: QueueWorker, tasks: LoopTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drains, "LOST_AFTER_S", 0.05)
+    monkeypatch.setattr(core_tasks, "LOST_AFTER_S", 0.05)
     worker.subscribe("a")
     await quiet(tasks)
     tasks.is_lossy = True
@@ -119,7 +120,7 @@ async def test_a_lost_task_is_sent_again(
 async def test_lost_tasks_hold_up_no_others_for_ever(
     worker: QueueWorker, tasks: LoopTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drains, "LOST_AFTER_S", 0.2)
+    monkeypatch.setattr(core_tasks, "LOST_AFTER_S", 0.2)
     topics = [f"t{number}" for number in range(drains.MAX_OUTSTANDING + 2)]
     for topic in topics:
         worker.subscribe(topic)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from engine.core import tasks as core_tasks
 from engine.core.tasks import TaskSender
 from engine.modules.queue import drains
 from tests.integration.engine.modules.queue.support import QueueWorker
@@ -86,7 +87,7 @@ class Trouble:
 async def test_every_message_is_handled(
     setting: Setting, monkeypatch: pytest.MonkeyPatch, queue_config: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(drains, "LOST_AFTER_S", 0.02)
+    monkeypatch.setattr(core_tasks, "LOST_AFTER_S", 0.02)
     monkeypatch.setattr(drains, "SLICE_S", 0.02)
     trouble = Trouble(setting, queue_config)
     sent: list[tuple[str, int]] = []

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from engine.core import tasks as core_tasks
 from engine.core.deferred import Deferred
 from engine.modules.cron import claiming as claiming_module
 from engine.modules.cron.claiming import Claiming, TickTaker
@@ -102,12 +103,12 @@ def test_what_is_wanted_during_a_claim_is_claimed_after_it_without_a_task(
 def test_a_task_that_does_not_come_is_sent_again_with_more_patience_each_time(
     claiming: Claiming, tasks: CountedTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claiming_module, "LOST_AFTER_S", -1.0)
+    monkeypatch.setattr(core_tasks, "LOST_AFTER_S", -1.0)
     sent = []
     for _ in range(3):
         claiming.want()
         sent.append(tasks.asked)
-    monkeypatch.setattr(claiming_module, "LOST_AFTER_S", 2.0)
+    monkeypatch.setattr(core_tasks, "LOST_AFTER_S", 2.0)
     claiming.want()
     assert (sent, tasks.asked) == ([1, 2, 3], 3)
 
