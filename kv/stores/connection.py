@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 
@@ -15,11 +16,14 @@ class StoreConnection:
 
     Attributes:
         is_sqlite: whether this process is the only writer, and the database a file.
+        patience_s: how long to wait, at most, for the lock that another process has on the file.
     """
 
     def __init__(self, database: BaseDatabaseWrapper) -> None:
         self._database = database
         self.is_sqlite = database.vendor == "sqlite"
+        self.patience_s = float(database.settings_dict["OPTIONS"].get("timeout", 5.0))
+        self._lock_wait_s: float | None = None
         self._begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
         self._data_version: int | None = None
 
@@ -106,9 +110,21 @@ class StoreConnection:
         former, self._data_version = self._data_version, version
         return bool(former != version)
 
+    def wait_for_lock(self, seconds: float) -> None:
+        """Wait so long, from now on, for the lock that another process has on the file."""
+        if self.is_sqlite and seconds != self._lock_wait_s:
+            self.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+            self._lock_wait_s = seconds
+
+    def is_locked_out(self, error: Exception) -> bool:
+        """Tell whether an error of this connection means that another process has the lock."""
+        code: int = getattr(error.__cause__, "sqlite_errorcode", sqlite3.SQLITE_OK)
+        return isinstance(error, OperationalError) and code & 0xFF == sqlite3.SQLITE_BUSY
+
     def recover(self) -> None:
         """Drop the connection after a failure; the next use opens another."""
         self._data_version = None
+        self._lock_wait_s = None
         self._database.close()
 
     def close(self) -> None:

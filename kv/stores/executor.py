@@ -88,7 +88,18 @@ class Table(Protocol[Key, Row]):
         """Forget everything learnt: somebody else has written, or a batch was rolled back."""
 
 
-class Operation(Deferred[T], ABC, Generic[Key, Row, T]):
+class _Work(Deferred[T]):
+    """What waits for the database thread.
+
+    Attributes:
+        queued_at: since when, in monotonic seconds.
+    """
+
+    __slots__ = ("queued_at",)
+    queued_at: float
+
+
+class Operation(_Work[T], ABC, Generic[Key, Row, T]):
     """What one caller wants with one row; it is settled after the commit.
 
     Attributes:
@@ -129,7 +140,7 @@ class Operation(Deferred[T], ABC, Generic[Key, Row, T]):
         """Return the caller's answer; called on the event loop, after the commit."""
 
 
-class Job(Deferred[T]):
+class Job(_Work[T]):
     """A function that runs in the database thread, in a transaction of its own if it writes."""
 
     __slots__ = ("_finish", "_result", "function", "writes")
@@ -160,8 +171,8 @@ class Job(Deferred[T]):
         return result
 
 
-_Work: TypeAlias = "Operation[Any, Any, Any] | Job[Any]"
-_Failures: TypeAlias = "dict[_Work, Exception]"
+_AnyWork: TypeAlias = "Operation[Any, Any, Any] | Job[Any]"
+_Failures: TypeAlias = "dict[_AnyWork, Exception]"
 """Which work of a batch failed, and why."""
 
 
@@ -180,10 +191,12 @@ class Executor:
         self.alias = alias
         self._loop: asyncio.AbstractEventLoop | None = None
         self._condition = threading.Condition()
-        self._queue: list[_Work] = []
+        self._queue: list[_AnyWork] = []
         self._queued_bytes = 0
-        self._fresh: list[_Work] = []
+        self._fresh: list[_AnyWork] = []
+        self._fresh_since = 0.0
         self._is_stopping = False
+        self._locked_out_since: float | None = None
         self.checked_at = 0.0
         self._tables: dict[Table[Any, Any], None] = {}
         self._thread = threading.Thread(target=self._run, name=f"store-{alias}", daemon=True)
@@ -251,7 +264,7 @@ class Executor:
         self._append(job)
         return job
 
-    def _append(self, work: _Work) -> None:
+    def _append(self, work: _AnyWork) -> None:
         if self._loop is None:
             raise RuntimeError("the executor has not been started")
         fresh = self._fresh
@@ -263,11 +276,13 @@ class Executor:
             work.reject(self._refusal())
             return
         self._queued_bytes += work.size
-        fresh.append(work)
-        if len(fresh) == 1:
+        if not fresh:
             # All of a tick is handed over at once: a thread woken by the first operation would
             # commit it alone.
+            self._fresh_since = time.monotonic()
             self._loop.call_soon(self._hand_over)
+        work.queued_at = self._fresh_since
+        fresh.append(work)
 
     def _refusal(self) -> StoreError:
         if self._is_stopping:
@@ -281,7 +296,7 @@ class Executor:
                 self._queue += fresh
                 self._condition.notify()
 
-    def _settle(self, batch: Sequence[_Work], failures: _Failures, size: int) -> None:
+    def _settle(self, batch: Sequence[_AnyWork], failures: _Failures, size: int) -> None:
         """Answer everybody of a batch, in the order in which they came."""
         self._queued_bytes -= size
         for work in batch:
@@ -310,7 +325,7 @@ class Executor:
         finally:
             connection.close()
 
-    def _take(self) -> tuple[list[_Work], int]:
+    def _take(self) -> tuple[list[_AnyWork], int]:
         """Wait for work; return operations for one commit or one job, and their bytes.
 
         Nothing at the end.
@@ -334,18 +349,25 @@ class Executor:
             del queue[:end]
             return batch, size
 
-    def _work_off(self, connection: StoreConnection, batch: list[_Work]) -> _Failures:
+    def _work_off(self, connection: StoreConnection, batch: list[_AnyWork]) -> _Failures:
+        began = time.monotonic()
         try:
+            self._set_patience(connection, batch, began)
             first = batch[0]
-            if isinstance(first, Job):
-                self._notice_other_writers(connection)
-                first.do(connection)
-                return {}
-            return self._commit(connection, cast("list[Operation[Any, Any, Any]]", batch))
+            if not isinstance(first, Job):
+                return self._commit(connection, cast("list[Operation[Any, Any, Any]]", batch))
+            self._notice_other_writers(connection)
+            first.do(connection)
+            if first.writes:
+                self._locked_out_since = None
+            return {}
         except Exception as error:
+            is_locked_out = connection.is_locked_out(error)
             connection.recover()
             for table in self._tables:
                 table.forget()
+            if is_locked_out and self._locked_out_since is None:
+                self._locked_out_since = began
             if len(batch) > 1 and not isinstance(error, (OperationalError, InterfaceError)):
                 # One row that the database refuses must not take its neighbours along.
                 half = len(batch) // 2
@@ -359,6 +381,15 @@ class Executor:
             # They need no lock of the file, which the others have waited for in vain.
             writes = [work for work in batch if work not in reads]
             return self._work_off(connection, list(reads)) | dict.fromkeys(writes, failure)
+
+    def _set_patience(
+        self, connection: StoreConnection, batch: Sequence[_AnyWork], now: float
+    ) -> None:
+        """Let nobody who has waited behind a lock in vain wait for it once more as long."""
+        patience_s = connection.patience_s
+        if self._locked_out_since is not None:
+            patience_s -= now - max(self._locked_out_since, batch[-1].queued_at)
+        connection.wait_for_lock(max(0.0, patience_s))
 
     def _commit(
         self, connection: StoreConnection, batch: Sequence[Operation[Any, Any, Any]]
@@ -374,6 +405,7 @@ class Executor:
                 each.changes += 1
         if any(each.written for each in touched.values()):
             failures = self._write(connection, batch, touched)
+            self._locked_out_since = None
         else:
             self._notice_other_writers(connection)
             for table, each in touched.items():

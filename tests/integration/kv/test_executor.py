@@ -166,6 +166,13 @@ async def test_versions_go_on_behind_those_of_a_killed_engine(alias: str) -> Non
     assert versions == sorted(set(versions))
 
 
+async def set_patience(store: DatabaseStore, seconds: float) -> None:
+    """Let the writer wait so long for the lock of another process."""
+    await store._database.writer.query(
+        lambda connection: setattr(connection, "patience_s", seconds)
+    )
+
+
 class TestSqlite:
     @pytest.fixture
     def alias(self, sqlite_alias: str) -> str:
@@ -183,11 +190,9 @@ class TestSqlite:
                 await asyncio.sleep(0.001)
 
     async def test_a_locked_file_is_an_error_and_then_service_again(
-        self, store: DatabaseStore, alias: str, monkeypatch: pytest.MonkeyPatch
+        self, store: DatabaseStore, alias: str
     ) -> None:
-        await store._database.writer.query(
-            lambda connection: connection.fetch("PRAGMA busy_timeout = 50")
-        )
+        await set_patience(store, 0.05)
         path = connections.settings[alias]["NAME"]
         with closing(sqlite3.connect(path, isolation_level=None)) as shell:
             shell.execute("BEGIN IMMEDIATE")
@@ -198,6 +203,28 @@ class TestSqlite:
             assert other is None  # it shared their batch, and needs no lock
             shell.execute("ROLLBACK")
         assert isinstance(await put(store, "k", SetValue(b"1")), Changed)
+
+    async def test_who_waited_behind_a_lock_does_not_wait_for_it_again(
+        self, store: DatabaseStore, alias: str
+    ) -> None:
+        await set_patience(store, 0.05)
+        writer = store._database.writer
+        path = connections.settings[alias]["NAME"]
+        with closing(sqlite3.connect(path, isolation_level=None)) as shell:
+            shell.execute("BEGIN IMMEDIATE")
+            first, behind, patience = await asyncio.gather(
+                put(store, "k", SetValue(b"1")),
+                writer.run(lambda connection: connection.execute("DELETE FROM kv_stateentry")),
+                writer.query(lambda connection: connection.fetch("PRAGMA busy_timeout")),
+                return_exceptions=True,
+            )
+            assert isinstance(first, StoreUnavailable)
+            assert isinstance(behind, StoreUnavailable)
+            assert patience == [(0,)]
+            shell.execute("ROLLBACK")
+        assert isinstance(await put(store, "k", SetValue(b"1")), Changed)
+        patience = await writer.query(lambda connection: connection.fetch("PRAGMA busy_timeout"))
+        assert patience == [(50,)]
 
     async def test_versions_of_a_batch_that_failed_stay_reserved_or_unused(
         self, store: DatabaseStore, alias: str
