@@ -10,6 +10,11 @@ from typing import Any
 from django.db import OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+# The driver looks each bytes and None that it binds over for a way to adapt it, and fails with two
+# exceptions first: half a microsecond each. An adapter of the type is found before that.
+sqlite3.register_adapter(bytes, bytes)
+sqlite3.register_adapter(type(None), dict[None, None]().get)
+
 
 class StoreConnection:
     """One database connection, used by one thread.
@@ -58,7 +63,7 @@ class StoreConnection:
         Raises:
             django.db.DatabaseError: of the kinds that Django makes of the driver's errors.
         """
-        self._database.ensure_connection()
+        self._connect()
         with self._database.wrap_database_errors:
             cursor = self._open_cursor()
             try:
@@ -70,7 +75,7 @@ class StoreConnection:
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Run one statement past Django's cursor; return how many rows it has changed."""
-        self._database.ensure_connection()
+        self._connect()
         with self._database.wrap_database_errors:
             cursor = self._open_cursor()
             try:
@@ -82,7 +87,7 @@ class StoreConnection:
 
     def execute_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> int:
         """Run one statement for each tuple of parameters; return how many rows have changed."""
-        self._database.ensure_connection()
+        self._connect()
         with self._database.wrap_database_errors:
             cursor = self._open_cursor()
             try:
@@ -91,6 +96,11 @@ class StoreConnection:
             finally:
                 cursor.close()
         return changed
+
+    def _connect(self) -> None:
+        if self._database.connection is None:
+            # Django's own look is behind one for an event loop, which raises where there is none.
+            self._database.ensure_connection()
 
     def _open_cursor(self) -> Any:
         connection = self._database.connection
