@@ -16,7 +16,6 @@ from django.db import connections, transaction
 from django.utils.translation import gettext_lazy
 
 from engine import outbox
-from engine.apps import set_engine
 from engine.models import OutboxMessage
 from engine.modules.queue import upkeep
 from engine.outbox import TAKE_OUTBOX
@@ -139,10 +138,7 @@ def test_a_failure_to_tell_is_no_failure_of_the_transaction(
 @pytest.mark.django_db(databases=["default", "system"], transaction=True)
 def test_the_engine_of_this_process_is_told_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "LOOK_S", 1_000.0)  # it does not look on its own
-    thread = QueueThread()
-    thread.start()
-    set_engine(thread.engine, thread.loop)
-    try:
+    with QueueThread().in_charge() as thread:
         shop = Shop(thread)
         shop.subscribe("shop::bill")
         shop.offer("shop::bill")
@@ -155,9 +151,6 @@ def test_the_engine_of_this_process_is_told_by_itself(monkeypatch: pytest.Monkey
 
         assert [frame["data"] for frame in frames] == [{"id": 2}, {"id": 3}]
         assert [frame["metadata"]["message_id"] for frame in frames] == message_ids
-    finally:
-        set_engine(None)
-        thread.stop()
 
 
 @pytest.mark.django_db(databases=["default", "system"], transaction=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from typing import Any, Self, TypeVar
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -49,6 +50,17 @@ class EngineThread:
         self._thread.join(LIMIT_S)
         self.loop.close()
 
+    @contextmanager
+    def in_charge(self) -> Iterator[Self]:
+        """Run it as the engine of this process."""
+        self.start()
+        set_engine(self.engine, self.loop)
+        try:
+            yield self
+        finally:
+            set_engine(None)
+            self.stop()
+
     def do(self, act: Callable[[], Result]) -> Result:
         """Do something on the engine's loop."""
 
@@ -65,12 +77,8 @@ class EngineThread:
 @pytest.fixture
 def running() -> Iterator[EngineThread]:
     """The running engine of this process."""
-    thread = EngineThread()
-    thread.start()
-    set_engine(thread.engine, thread.loop)
-    yield thread
-    set_engine(None)
-    thread.stop()
+    with EngineThread().in_charge() as thread:
+        yield thread
 
 
 @pytest.fixture

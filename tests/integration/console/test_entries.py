@@ -18,7 +18,6 @@ from django.test.utils import CaptureQueriesContext
 from console.admin.entry_filters import MAX_GROUPS, first_groups
 from console.admin.entry_table import ROWS
 from console.engine_calls import call
-from engine.apps import set_engine
 from engine.core.engine import Engine
 from engine.core.modules import AdapterChoice
 from engine.modules.worker.module import WorkerModule
@@ -72,12 +71,8 @@ def options() -> dict[str, Any]:
 @pytest.fixture
 def engine_thread(transactional_db: None, options: dict[str, Any]) -> Iterator[StoreThread]:
     """The running engine of this process, with its stores."""
-    thread = StoreThread(**options)
-    thread.start()
-    set_engine(thread.engine, thread.loop)
-    yield thread
-    set_engine(None)
-    thread.stop()
+    with StoreThread(**options).in_charge() as thread:
+        yield thread
 
 
 @pytest.fixture

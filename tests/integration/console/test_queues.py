@@ -11,7 +11,6 @@ import pytest
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.test import Client
 
-from engine.apps import set_engine
 from engine.models import Delivery
 from tests.integration.console.conftest import EngineThread
 from tests.integration.queue_thread import QueueThread, Shop, enqueue, figures
@@ -39,12 +38,8 @@ def store_method() -> str:
 @pytest.fixture
 def queues(transactional_db: None, store_method: str) -> Iterator[QueueThread]:
     """The running engine of this process, with queues."""
-    thread = QueueThread(store_method)
-    thread.start()
-    set_engine(thread.engine, thread.loop)
-    yield thread
-    set_engine(None)
-    thread.stop()
+    with QueueThread(store_method).in_charge() as thread:
+        yield thread
 
 
 @pytest.fixture

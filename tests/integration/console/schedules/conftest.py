@@ -6,19 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.apps import set_engine
 from tests.integration.cron_thread import CronThread, Office
 
 
 @pytest.fixture
 def crons(transactional_db: None) -> Iterator[CronThread]:
     """The running engine of this process, with schedules."""
-    thread = CronThread()
-    thread.start()
-    set_engine(thread.engine, thread.loop)
-    yield thread
-    set_engine(None)
-    thread.stop()
+    with CronThread().in_charge() as thread:
+        yield thread
 
 
 @pytest.fixture
