@@ -15,7 +15,7 @@ from django.db import connections, router, transaction
 from django.utils.functional import Promise
 
 from engine import outbox
-from engine.core.protocol import random_uuid
+from engine.core.outgoing import random_uuid
 from engine.models import OutboxMessage
 from engine.modules.queue.adapters.outbox import OutboxOptions
 from engine.modules.queue.arguments import SendOptions, topic_problem

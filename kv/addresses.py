@@ -6,7 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
+from mypy_extensions import mypyc_attr
+
 from engine.core.functions import Call
+from engine.core.payloads import reader
 from kv.arguments import (
     DeleteArguments,
     GetArguments,
@@ -14,12 +17,12 @@ from kv.arguments import (
     Place,
     SetArguments,
     UpdateArguments,
-    checked_name,
-    reader,
 )
+from kv.checks import checked_name
 from kv.stores.base import Group, Key
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Addressing(ABC):
     """The payloads of one module's functions.
 

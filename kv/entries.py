@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
+from mypy_extensions import mypyc_attr
 
 from engine.core.errors import EngineError
 from kv.update_ops import Op, OpError, apply_ops
@@ -40,8 +42,9 @@ class ValueTooLarge(EngineError):
     code = "VALUE_TOO_LARGE"
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
-    """A stored value.
+@mypyc_attr(acyclic=True)
+class Entry:
+    """A stored value; a changed one is another object.
 
     Attributes:
         value: JSON text as it was sent.
@@ -49,16 +52,42 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         expires_at: Unix milliseconds from which on it is gone; None for never.
     """
 
-    value: bytes
-    version: int
-    expires_at: int | None = None
+    __slots__ = ("expires_at", "value", "version")
+
+    def __init__(self, value: bytes, version: int, expires_at: int | None = None) -> None:
+        self.value = value
+        self.version = version
+        self.expires_at = expires_at
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Entry) and (self.value, self.version, self.expires_at) == (
+            other.value,
+            other.version,
+            other.expires_at,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.value, self.version, self.expires_at))
 
     def is_live(self, now_ms: int) -> bool:
         """Tell whether it has not expired."""
         return self.expires_at is None or self.expires_at > now_ms
 
 
-class Changed(msgspec.Struct, frozen=True, gc=False):
+@mypyc_attr(acyclic=True)
+class Item:
+    """One entry of a listing: the last name of its key, and its place in the order of insertion."""
+
+    __slots__ = ("name", "position", "value")
+
+    def __init__(self, position: int, name: str, value: bytes) -> None:
+        self.position = position
+        self.name = name
+        self.value = value
+
+
+@mypyc_attr(acyclic=True)
+class Changed:
     """What a change came to.
 
     Attributes:
@@ -67,18 +96,31 @@ class Changed(msgspec.Struct, frozen=True, gc=False):
         errors: of the update operations that were left out.
     """
 
-    old: Entry | None
-    new: Entry | None
-    errors: Sequence[OpError] = ()
+    __slots__ = ("errors", "new", "old")
+
+    def __init__(
+        self, old: Entry | None, new: Entry | None, errors: Sequence[OpError] = ()
+    ) -> None:
+        self.old = old
+        self.new = new
+        self.errors = errors
 
 
-class Change(Protocol):
-    """What is to be done with one entry."""
+class Change(ABC):
+    """What is to be done with one entry.
 
-    @property
-    def size(self) -> int:
-        """Bytes that it keeps while it waits."""
+    Attributes:
+        size: bytes that it keeps while it waits.
+        if_version: the version that it was made for; None for any, 0 for no entry.
+    """
 
+    __slots__ = ("if_version", "size")
+
+    def __init__(self, size: int, if_version: int | None) -> None:
+        self.size = size
+        self.if_version = if_version
+
+    @abstractmethod
     def apply(self, old: Entry | None, now_ms: int, version: int) -> Changed:
         """Return what comes of it.
 
@@ -92,17 +134,17 @@ class Change(Protocol):
         """
 
 
-class SetValue(msgspec.Struct, frozen=True, gc=False):
+class SetValue(Change):
     """Put a value, whatever is there; without a time to live it stays."""
 
-    value: bytes
-    ttl_ms: int | None = None
-    if_version: int | None = None
+    __slots__ = ("ttl_ms", "value")
 
-    @property
-    def size(self) -> int:
-        """Bytes that wait."""
-        return len(self.value)
+    def __init__(
+        self, value: bytes, ttl_ms: int | None = None, if_version: int | None = None
+    ) -> None:
+        super().__init__(len(value), if_version)
+        self.value = value
+        self.ttl_ms = ttl_ms
 
     def apply(self, old: Entry | None, now_ms: int, version: int) -> Changed:
         """Return the new entry."""
@@ -111,11 +153,13 @@ class SetValue(msgspec.Struct, frozen=True, gc=False):
         return Changed(old, Entry(self.value, version, expires_at))
 
 
-class DeleteEntry(msgspec.Struct, frozen=True, gc=False):
+class DeleteEntry(Change):
     """Delete what is there."""
 
-    if_version: int | None = None
-    size = 0
+    __slots__ = ()
+
+    def __init__(self, if_version: int | None = None) -> None:
+        super().__init__(0, if_version)
 
     def apply(self, old: Entry | None, now_ms: int, version: int) -> Changed:
         """Return no entry."""
@@ -123,19 +167,23 @@ class DeleteEntry(msgspec.Struct, frozen=True, gc=False):
         return Changed(old, None)
 
 
-class UpdateValue(msgspec.Struct, frozen=True, gc=False):
+class UpdateValue(Change):
     """Apply update operations; the entry keeps its time to live unless another is given."""
 
-    ops: tuple[Op, ...]
-    waiting_bytes: int = 0
-    ttl_ms: int | None = None
-    if_version: int | None = None
-    max_bytes: int | None = None
+    __slots__ = ("max_bytes", "ops", "ttl_ms")
 
-    @property
-    def size(self) -> int:
-        """Bytes that wait."""
-        return self.waiting_bytes
+    def __init__(
+        self,
+        ops: tuple[Op, ...],
+        size: int = 0,
+        ttl_ms: int | None = None,
+        if_version: int | None = None,
+        max_bytes: int | None = None,
+    ) -> None:
+        super().__init__(size, if_version)
+        self.ops = ops
+        self.ttl_ms = ttl_ms
+        self.max_bytes = max_bytes
 
     def apply(self, old: Entry | None, now_ms: int, version: int) -> Changed:
         """Return the changed entry and the errors of the operations left out."""

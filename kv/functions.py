@@ -8,26 +8,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from engine.core.functions import Call
+from engine.core.payloads import bad
 from engine.core.protocol import NULL, encode
 from kv.addresses import Addressing
-from kv.arguments import (
-    bad,
-    checked_cursor,
-    checked_limit,
-    checked_ttl,
-    checked_version,
-)
+from kv.checks import checked_cursor, checked_limit, checked_ttl, checked_version
 from kv.entries import (
     NO_VERSION,
     Change,
     Changed,
     DeleteEntry,
     Entry,
+    Item,
     SetValue,
     UpdateValue,
     check_size,
 )
-from kv.stores.base import Group, Item, Key, Store, Unknown
+from kv.stores.base import Group, Key, Store, Unknown
 from kv.update_ops import InvalidOps, parse_ops
 
 if TYPE_CHECKING:

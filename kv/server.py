@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from engine.core.functions import Call
 from engine.core.modules import Module, ModuleConfig
+from engine.core.payloads import reader
 from engine.core.protocol import encode
 from kv.adapters import KvStoreOptions, open_store
 from kv.addresses import BY_INDEX
-from kv.arguments import PrefixArguments, reader
+from kv.arguments import PrefixArguments
 from kv.entries import Changed
 from kv.expiry import Expiry
 from kv.functions import EntryFunctions, register

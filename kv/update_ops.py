@@ -1,9 +1,6 @@
 """The operations of `state::update`, `stream::update` and `kv_server::update`: pure functions.
 
-A value stays JSON text. Only the objects on an operation's path are opened, one level each, and
-only the member it names is read: all others are pasted back byte for byte, so `1.0`, `1e5` and
-integers of any size stay as they were written, and a big value costs little more than finding
-its members.
+What they do to a value is in `json_values`.
 
 Source: modules.md section 4.3 of the iii reference (the column of 0.11.4 and later) and its section
 "Observed on running engines"; protocol.md section 8.5.
@@ -11,62 +8,31 @@ Source: modules.md section 4.3 of the iii reference (the column of 0.11.4 and la
 
 from __future__ import annotations
 
-import itertools
-import math
-import re
 from collections.abc import Sequence
-from typing import Annotated, Final, TypeAlias, cast
+from typing import Annotated, Final
 
 import msgspec
 
 from engine.core.errors import DeserializationError
-from engine.core.protocol import is_utf8
-
-MAX_PATH_DEPTH: Final = 32
-"""How many members a path may name."""
-
-MAX_SEGMENT_BYTES: Final = 256
-"""How long a name in a path may be, in bytes of UTF-8."""
-
-MAX_MERGE_DEPTH: Final = 16
-"""How many objects and arrays may stand inside each other in what `merge` adds, itself counted."""
-
-MAX_MERGE_MEMBERS: Final = 1024
-"""How many members `merge` may add at once."""
-
-LOWEST: Final = -(2**63)
-HIGHEST: Final = 2**63 - 1
-
-REFUSED_NAMES: Final = frozenset({"__proto__", "constructor", "prototype"})
-"""No path and no merge may name these: in JavaScript they reach the classes of all objects."""
-
-Members: TypeAlias = "dict[str, Value]"
-Value: TypeAlias = "msgspec.Raw | Members"
-"""JSON text, or an object that an operation has opened."""
-
-Path: TypeAlias = str | tuple[str, ...] | None
-"""One literal name, or names from the root down; None, an empty one or none at all is the root."""
-
-SHOWN_LENGTH: Final = 200
-"""How much of a text from outside an error shows, in characters."""
+from engine.core.protocol import NULL, encode, is_utf8
+from kv.json_values import (
+    HIGHEST,
+    LOWEST,
+    SHOWN_LENGTH,
+    Path,
+    Skipped,
+    Value,
+    add,
+    appended,
+    members_for,
+    members_to_merge,
+    names_of,
+    root_members,
+    shown,
+    step_into,
+)
 
 _EMPTY_OBJECT: Final = b"{}"
-_NULL: Final = b"null"
-_KINDS: Final = {
-    b"{": "an object",
-    b"[": "an array",
-    b'"': "a string",
-    b"t": "a boolean",
-    b"f": "a boolean",
-    b"n": "null",
-}
-_FLOAT_MARKS: Final = frozenset(b".eE")
-_NUMBER_START: Final = re.compile(rb"-?[0-9]")
-_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
-_BRACKET: Final = re.compile(rb"[][{}]")
-
-_open: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_text: Final = msgspec.json.encode
 
 
 class InvalidOps(DeserializationError):
@@ -92,15 +58,6 @@ class OpError(msgspec.Struct, frozen=True):
     message: str
 
 
-class _Skipped(Exception):
-    """An operation cannot be applied; it has changed nothing."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-
-
 class Op(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
     """One operation; `type` on the wire is the class's name in lower case."""
 
@@ -108,7 +65,7 @@ class Op(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
         """Return the value after this operation; objects that are open may be changed in place.
 
         Raises:
-            _Skipped: it does not fit the value, which is as it was.
+            Skipped: it does not fit the value, which is as it was.
         """
         raise NotImplementedError
 
@@ -117,12 +74,12 @@ class Set(Op, frozen=True):
     """`{path, value}`: put a value at a member, or in place of the whole; none means `null`."""
 
     path: str
-    value: msgspec.Raw = msgspec.Raw(_NULL)
+    value: msgspec.Raw = msgspec.Raw(NULL)
 
     def _change(self, root: Value) -> Value:
         if not self.path:
             return self.value
-        members = _members_for(self.path, root)
+        members = members_for(self.path, root)
         members[self.path] = self.value
         return members
 
@@ -134,8 +91,8 @@ class Remove(Op, frozen=True):
 
     def _change(self, root: Value) -> Value:
         if not self.path:
-            return msgspec.Raw(_NULL)
-        members = _members_for(self.path, root)
+            return msgspec.Raw(NULL)
+        members = members_for(self.path, root)
         members.pop(self.path, None)
         return members
 
@@ -152,7 +109,7 @@ class Increment(Op, frozen=True):
     by: Annotated[int, msgspec.Meta(ge=LOWEST, le=HIGHEST)]
 
     def _change(self, root: Value) -> Value:
-        return _add(root, self.path, self.by)
+        return add(root, self.path, self.by)
 
 
 class Decrement(Op, frozen=True):
@@ -162,7 +119,7 @@ class Decrement(Op, frozen=True):
     by: Annotated[int, msgspec.Meta(ge=LOWEST, le=HIGHEST)]
 
     def _change(self, root: Value) -> Value:
-        return _add(root, self.path, -self.by)
+        return add(root, self.path, -self.by)
 
 
 class Merge(Op, frozen=True):
@@ -176,11 +133,11 @@ class Merge(Op, frozen=True):
     path: Path = None
 
     def _change(self, root: Value) -> Value:
-        names = _names(self.path)
-        added = _members_to_merge(self.value)
-        target = members = _root_members(root)
+        names = names_of(self.path)
+        added = members_to_merge(self.value)
+        target = members = root_members(root)
         for name in names:
-            target = _step_into(target, name, replace=True)
+            target = step_into(target, name, replace=True)
         target.update(added)
         return members
 
@@ -196,15 +153,15 @@ class Append(Op, frozen=True):
     path: Path = None
 
     def _change(self, root: Value) -> Value:
-        names = _names(self.path)
+        names = names_of(self.path)
         if not names:
-            return _appended(root, self.value, "the value")
-        target = members = _root_members(root)
+            return appended(root, self.value, "the value")
+        target = members = root_members(root)
         for name in names[:-1]:
-            target = _step_into(target, name, replace=False)
+            target = step_into(target, name, replace=False)
         leaf = names[-1]
-        target[leaf] = _appended(
-            target.get(leaf), self.value, _shown(leaf), is_list=not isinstance(self.path, str)
+        target[leaf] = appended(
+            target.get(leaf), self.value, shown(leaf), is_list=not isinstance(self.path, str)
         )
         return members
 
@@ -265,154 +222,7 @@ def apply_ops(old: bytes | None, ops: Sequence[Op]) -> tuple[bytes, list[OpError
     for index, op in enumerate(ops):
         try:
             root = op._change(root)
-        except _Skipped as skipped:
+        except Skipped as skipped:
             code = f"{type(op).__name__.lower()}.{skipped.reason}"
             errors.append(OpError(index, code, skipped.message))
-    return (old if len(errors) == len(ops) else _text(root)), errors
-
-
-def _members_for(name: str, root: Value) -> Members:
-    _check_name(name)
-    return _root_members(root)
-
-
-def _root_members(root: Value) -> Members:
-    members = _members(root)
-    if members is None:
-        message = f"the value is {_kind(_text(root))}, not an object, so it has no members"
-        raise _Skipped("target_not_object", message)
-    return members
-
-
-def _members(value: Value) -> Members | None:
-    """Open an object; None if the value is something else."""
-    if isinstance(value, dict):
-        return value
-    try:
-        return cast("Members", _open(value))
-    except msgspec.ValidationError:
-        return None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        # Nested some 900 levels deep, which can be stored and passed on, but not be searched.
-        raise _Skipped("target_unreadable", f"the value cannot be opened: {error}") from error
-
-
-def _step_into(members: Members, name: str, *, replace: bool) -> Members:
-    """Open the object at a name, or put one there: in place of anything, or of nothing only."""
-    found = members.get(name)
-    inner = None if found is None else _members(found)
-    if inner is None:
-        text = _NULL if found is None else _text(found)
-        if text != _NULL and not replace:
-            raise _Skipped("type_mismatch", f"{_shown(name)} is {_kind(text)}, not an object")
-        inner = {}
-    members[name] = inner
-    return inner
-
-
-def _names(path: Path) -> tuple[str, ...]:
-    if not path:
-        return ()
-    names = (path,) if isinstance(path, str) else path
-    _check_path(names)
-    return names
-
-
-def _check_path(names: tuple[str, ...]) -> None:
-    if len(names) > MAX_PATH_DEPTH:
-        message = f"the path has {len(names)} names, at most {MAX_PATH_DEPTH} are allowed"
-        raise _Skipped("path.too_deep", message)
-    for name in names:
-        _check_name(name)
-
-
-def _check_name(name: str) -> None:
-    if name in REFUSED_NAMES:
-        raise _Skipped("path.proto_polluted", f"the name {_shown(name)} is refused")
-    if len(name) > MAX_SEGMENT_BYTES // 4 and len(name.encode()) > MAX_SEGMENT_BYTES:
-        message = f"{_shown(name)} is longer than {MAX_SEGMENT_BYTES} bytes"
-        raise _Skipped("path.segment_too_long", message)
-
-
-def _members_to_merge(value: msgspec.Raw) -> dict[str, msgspec.Raw]:
-    text = bytes(value)
-    if text[:1] != b"{":
-        raise _Skipped("value.not_an_object", f"`value` is {_kind(text)}, not an object")
-    if _is_deeper(text, MAX_MERGE_DEPTH):
-        message = f"`value` is nested more than {MAX_MERGE_DEPTH} levels deep"
-        raise _Skipped("value.too_deep", message)
-    members = _open(value)
-    if len(members) > MAX_MERGE_MEMBERS:
-        message = f"`value` has {len(members)} members, at most {MAX_MERGE_MEMBERS} are allowed"
-        raise _Skipped("value.too_many_keys", message)
-    refused = next((name for name in members if name in REFUSED_NAMES), None)
-    if refused is not None:
-        raise _Skipped("value.proto_polluted", f"the name {_shown(refused)} is refused")
-    return members
-
-
-def _is_deeper(text: bytes, limit: int) -> bool:
-    if text.count(b"{") + text.count(b"[") <= limit:
-        return False
-    brackets = _BRACKET.findall(_STRING.sub(b"", text))
-    steps = (1 if bracket in b"{[" else -1 for bracket in brackets)
-    return max(itertools.accumulate(steps)) > limit
-
-
-def _add(root: Value, path: str, by: int) -> Value:
-    if not path:
-        return _sum(root, by, "the value")
-    members = _members_for(path, root)
-    found = members.get(path)
-    members[path] = _sum(msgspec.Raw(b"0") if found is None else found, by, _shown(path))
-    return members
-
-
-def _sum(value: Value, by: int, what: str) -> msgspec.Raw:
-    text = _text(value)
-    if text.isdigit() and len(text) < 18:  # nearly always: far from every limit
-        total: int | float = int(text) + by
-    elif _NUMBER_START.match(text):
-        total = _number(text) + by
-    else:
-        raise _Skipped("not_number", f"{what} is {_kind(text)}, not a number")
-    if isinstance(total, int):
-        if LOWEST <= total <= HIGHEST:
-            return msgspec.Raw(b"%d" % total)
-    elif math.isfinite(total):
-        return msgspec.Raw(_text(total))
-    raise _Skipped("overflow", f"{what} would leave the range of 64-bit numbers")
-
-
-def _number(text: bytes) -> int | float:
-    try:
-        return int(text) if _FLOAT_MARKS.isdisjoint(text) else float(text)
-    except ValueError:
-        # Python reads no integer of thousands of digits; it is far beyond 64 bits anyway.
-        return math.inf
-
-
-def _appended(
-    found: Value | None, value: msgspec.Raw, what: str, *, is_list: bool = False
-) -> msgspec.Raw:
-    """Return what was found with a value added: texts are joined, their insides are not read."""
-    old = _NULL if found is None else _text(found)
-    new = bytes(value)
-    if old == _NULL:
-        is_text = new[:1] == b'"' and not is_list
-        return value if is_text else msgspec.Raw(b"[%b]" % new)
-    if old[:1] == b"[":
-        elements = old[1:-1].strip()
-        return msgspec.Raw(b"[%b,%b]" % (elements, new) if elements else b"[%b]" % new)
-    if old[:1] == new[:1] == b'"':
-        return msgspec.Raw(old[:-1] + new[1:])
-    message = f"{what} is {_kind(old)}, to which {_kind(new)} cannot be appended"
-    raise _Skipped("type_mismatch", message)
-
-
-def _kind(text: bytes) -> str:
-    return _KINDS.get(text[:1], "a number")
-
-
-def _shown(name: str) -> str:
-    return f"`{name[:SHOWN_LENGTH]}`"
+    return (old if len(errors) == len(ops) else encode(root)), errors

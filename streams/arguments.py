@@ -7,8 +7,10 @@ from typing import Final
 import msgspec
 
 from engine.core.functions import Call
+from engine.core.payloads import reader
 from kv.addresses import Addressing
-from kv.arguments import NOTHING, checked_name, reader
+from kv.arguments import NOTHING
+from kv.checks import checked_name
 from kv.stores.base import Group, Key
 
 

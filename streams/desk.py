@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from engine.core.deferred import Deferred
 from engine.core.protocol import NULL, encode
-from kv.entries import Changed, Entry
-from kv.stores.base import Item, Key, Store
+from kv.entries import Changed, Entry, Item
+from kv.stores.base import Key, Store
 from streams.authentication import context_of
 from streams.doors import Door, door_payload
 from streams.hub import Hub

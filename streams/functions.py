@@ -7,8 +7,9 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from engine.core.functions import Call
+from engine.core.payloads import bad
 from engine.core.protocol import NULL, encode
-from kv.arguments import bad, checked_limit, checked_name
+from kv.checks import checked_limit, checked_name
 from kv.entries import Changed
 from kv.functions import EntryFunctions
 from kv.stores.base import Key, Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-import msgspec
+from mypy_extensions import mypyc_attr
 
 MAX_EVENTS: Final = 1_000
 MAX_BYTES: Final = 1024 * 1024
@@ -18,7 +18,8 @@ HISTORY_COST: Final = 1_000
 """What the objects of a group take that has events, in bytes."""
 
 
-class Event(msgspec.Struct, frozen=True, gc=False):
+@mypyc_attr(acyclic=True)
+class Event:
     """Something that happened in a group.
 
     Attributes:
@@ -27,9 +28,12 @@ class Event(msgspec.Struct, frozen=True, gc=False):
         frame: the envelope, encoded once for everybody who gets it.
     """
 
-    seq: int
-    item_id: str | None
-    frame: bytes
+    __slots__ = ("frame", "item_id", "seq")
+
+    def __init__(self, seq: int, item_id: str | None, frame: bytes) -> None:
+        self.seq = seq
+        self.item_id = item_id
+        self.frame = frame
 
 
 class History:

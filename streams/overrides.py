@@ -14,7 +14,8 @@ from engine.core.deferred import Deferred
 from engine.core.errors import BackendFailed, EngineError
 from engine.core.functions import Call, Function
 from engine.core.invocations import Reply, invocation_failed
-from engine.core.protocol import NULL, RESULT
+from engine.core.outgoing import RESULT
+from engine.core.protocol import NULL
 
 if TYPE_CHECKING:
     from collections.abc import Callable

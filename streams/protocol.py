@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from engine.core.protocol import NULL, encode
-from kv.arguments import MAX_NAME_BYTES
+from kv.checks import MAX_NAME_BYTES
 
 
 class BadMessage(Exception):

@@ -10,7 +10,7 @@ import msgspec
 from engine.core.config import ConfiguredModule, EngineConfig
 from engine.core.engine import Engine
 from engine.core.modules import Module
-from engine.core.protocol import Outgoing
+from engine.core.outgoing import Outgoing
 from engine.core.session import WorkerSession
 from engine.core.triggers import TriggerJournal
 from engine.modules.worker.module import WorkerModule

@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Final, Literal, Protocol, TypeAlias, TypeGuard
 
 from engine.core.errors import ChannelLimitReached
-from engine.core.protocol import InvocationIds
+from engine.core.outgoing import InvocationIds
 
 Direction: TypeAlias = Literal["read", "write"]
 

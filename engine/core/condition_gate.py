@@ -13,7 +13,8 @@ import msgspec
 
 from engine.core.invocations import Reply, invocation_failed
 from engine.core.log_limit import LogLimit
-from engine.core.protocol import NULL, RESULT
+from engine.core.outgoing import RESULT
+from engine.core.protocol import NULL
 from engine.core.triggers import Trigger
 
 if TYPE_CHECKING:

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar
 
+from mypy_extensions import mypyc_attr
+
 T = TypeVar("T")
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Deferred(Generic[T]):
     """The outcome of something that was begun: a value or an exception, later.
 

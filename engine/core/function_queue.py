@@ -12,7 +12,8 @@ from engine.core.deferred import Deferred
 from engine.core.errors import EngineError
 from engine.core.functions import Call, Function, FunctionRegistration
 from engine.core.invocations import invocation_failed
-from engine.core.protocol import DEFAULT_NAMESPACE, RESULT, encode, random_uuid
+from engine.core.outgoing import RESULT, random_uuid
+from engine.core.protocol import DEFAULT_NAMESPACE, encode
 
 if TYPE_CHECKING:
     from engine.core.engine import Engine

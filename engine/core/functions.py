@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import msgspec
+from mypy_extensions import mypyc_attr
 
-from engine.core.protocol import DEFAULT_NAMESPACE, encode, invocation_head
+from engine.core.outgoing import invocation_head
+from engine.core.protocol import DEFAULT_NAMESPACE, encode
 
 if TYPE_CHECKING:
     from engine.core.session import WorkerSession
 
 
-class Call(msgspec.Struct, gc=False):
-    """One call of a built-in function, as its handler sees it; a struct: one is made for each.
+@mypyc_attr(acyclic=True)
+class Call:
+    """One call of a built-in function, as its handler sees it.
 
     Attributes:
         function_id: as the caller spelled it.
@@ -27,12 +29,23 @@ class Call(msgspec.Struct, gc=False):
         baggage: its trace baggage.
     """
 
-    function_id: str
-    data: bytes
-    caller: Any  # WorkerSession | None; msgspec would have to import it
-    metadata: bytes = b""
-    traceparent: str | None = None
-    baggage: str | None = None
+    __slots__ = ("baggage", "caller", "data", "function_id", "metadata", "traceparent")
+
+    def __init__(
+        self,
+        function_id: str,
+        data: bytes,
+        caller: WorkerSession | None,
+        metadata: bytes = b"",
+        traceparent: str | None = None,
+        baggage: str | None = None,
+    ) -> None:
+        self.function_id = function_id
+        self.data = data
+        self.caller = caller
+        self.metadata = metadata
+        self.traceparent = traceparent
+        self.baggage = baggage
 
 
 Handler: TypeAlias = Callable[[Call], "bytes | Awaitable[bytes | None] | None"]

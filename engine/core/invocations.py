@@ -14,12 +14,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import msgspec
+from mypy_extensions import mypyc_attr
 
-from engine.core import protocol
+from engine.core import outgoing, protocol
 from engine.core.deferred import Deferred
 from engine.core.errors import BackendFailed, EngineError, InvocationFailed
 from engine.core.functions import Call, Function, FunctionRegistration, FunctionRegistry
-from engine.core.protocol import DEFAULT_NAMESPACE, ERROR, RESULT, InvocationIds
+from engine.core.outgoing import ERROR, RESULT, InvocationIds
+from engine.core.protocol import DEFAULT_NAMESPACE
 
 if TYPE_CHECKING:
     from engine.core.session import WorkerSession
@@ -51,8 +53,9 @@ class Caller(Protocol):
         """Take the outcome; `kind` is RESULT or ERROR, an empty value is success without one."""
 
 
-class Invocation(msgspec.Struct, gc=False, eq=False):
-    """The record of one running call; a struct because it is made for every call.
+@mypyc_attr(acyclic=True)
+class Invocation:
+    """The record of one running call.
 
     Attributes:
         id: the id of the hop to the callee, new for every call; empty for built-ins.
@@ -65,13 +68,25 @@ class Invocation(msgspec.Struct, gc=False, eq=False):
         baggage: the caller's, likewise.
     """
 
-    id: str
-    caller: Caller | None
-    reply_to: Any
-    function: Function
-    callee: WorkerSession | None
-    traceparent: str | None
-    baggage: str | None
+    __slots__ = ("baggage", "callee", "caller", "function", "id", "reply_to", "traceparent")
+
+    def __init__(
+        self,
+        invocation_id: str,
+        caller: Caller | None,
+        reply_to: Any,
+        function: Function,
+        callee: WorkerSession | None,
+        traceparent: str | None,
+        baggage: str | None,
+    ) -> None:
+        self.id = invocation_id
+        self.caller = caller
+        self.reply_to = reply_to
+        self.function = function
+        self.callee = callee
+        self.traceparent = traceparent
+        self.baggage = baggage
 
     def finish(
         self,
@@ -275,7 +290,7 @@ class InvocationRouter:
             return
         if self.is_balanced and len(function.owners) > 1:
             function.rotate()
-        frame = protocol.invocation_frame(
+        frame = outgoing.invocation_frame(
             invocation.id, registration.head, data, traceparent, baggage, metadata
         )
         executing = callee.executing

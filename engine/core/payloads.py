@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -40,6 +41,24 @@ def _read_positional(data: bytes, shape: type[T]) -> T:
     names = [field.encode_name for field in msgspec.structs.fields(shape)]
     members = dict(zip(names, values, strict=False))
     return msgspec.json.decode(msgspec.json.encode(members), type=shape)
+
+
+def reader(shape: type[T]) -> Callable[[Call], T]:
+    """Return a function that reads the payload of a call, see `read_payload`, with less ado."""
+    decode = msgspec.json.Decoder(shape).decode
+
+    def read(call: Call) -> T:
+        try:
+            return decode(call.data)
+        except (msgspec.DecodeError, RecursionError):
+            return read_payload(call, shape)
+
+    return read
+
+
+def bad(call: Call, problem: str) -> DeserializationError:
+    """Return the error of a payload that says something impossible."""
+    return DeserializationError(f"{call.function_id}: {problem}")
 
 
 def raw_or_none(text: bytes | None) -> msgspec.Raw | None:

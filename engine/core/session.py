@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
-from engine.core import protocol
+from engine.core import outgoing, protocol
 from engine.core.errors import InvalidNamespace
 from engine.core.function_queue import QueuedCall, queueing_function
 from engine.core.functions import FunctionRegistration
 from engine.core.invocations import STOPPED, Invocation, not_found
 from engine.core.log_limit import LogLimit
-from engine.core.protocol import DEFAULT_NAMESPACE, ERROR, NULL, RESULT, Frame, Outgoing
+from engine.core.outgoing import ERROR, RESULT, Outgoing
+from engine.core.protocol import DEFAULT_NAMESPACE, NULL, Frame
 from engine.core.triggers import ProvidedTriggerType, Trigger
 from engine.core.workers import FRAME_LIMIT, UNKNOWN_WORKER, WorkerInfo
 
@@ -82,8 +83,8 @@ class WorkerSession:
         self.outbox = outbox
         self.ip_address = ip_address
         self.is_internal = is_internal
-        self.worker_id = protocol.random_uuid()
-        self.reattach_token = protocol.random_uuid()
+        self.worker_id = outgoing.random_uuid()
+        self.reattach_token = outgoing.random_uuid()
         self.connected_at_ms = time.time_ns() // 1_000_000
         self.info: WorkerInfo = UNKNOWN_WORKER
         self.namespace = DEFAULT_NAMESPACE
@@ -109,7 +110,7 @@ class WorkerSession:
     def open(self) -> None:
         """Greet the connection: the engine speaks first."""
         self.engine.workers.connected(self)
-        self.outbox.push(protocol.worker_registered(self.worker_id, self.reattach_token))
+        self.outbox.push(outgoing.worker_registered(self.worker_id, self.reattach_token))
 
     # --- messages in --------------------------------------------------------------------------
 
@@ -250,7 +251,7 @@ class WorkerSession:
             return
         json_id = function_id.encode() if isinstance(function_id, str) else function_id
         value = protocol.encode_error(code, message)
-        self.outbox.push(protocol.result_frame(reply_to, json_id, ERROR, value, None, None))
+        self.outbox.push(outgoing.result_frame(reply_to, json_id, ERROR, value, None, None))
 
     def _on_result(self, frame: Frame) -> None:
         # Only from the worker that got the call, and only once: anything else is unknown here.
@@ -304,7 +305,7 @@ class WorkerSession:
                 f"the result is more than this SDK reads: {protocol.STRICT_REASON}",
             )
             return
-        frame = protocol.result_frame(
+        frame = outgoing.result_frame(
             invocation.reply_to, invocation.function.json_id, kind, value, traceparent, baggage
         )
         if len(frame) > self.frame_limit:
@@ -323,7 +324,7 @@ class WorkerSession:
 
     def _on_control(self, kind: str, payload: bytes) -> None:
         if kind == "ping":
-            self.outbox.push(protocol.PONG)
+            self.outbox.push(outgoing.PONG)
             return
         entry = _CONTROL.get(kind)
         if entry is None:
@@ -366,7 +367,7 @@ class WorkerSession:
             extra={"function_id": function_id, "worker_id": self.worker_id},
         )
         if self.info.version_key >= _REJECTION_SINCE:
-            self.outbox.push(protocol.function_rejected(function_id, self.namespace, ""))
+            self.outbox.push(outgoing.function_rejected(function_id, self.namespace, ""))
 
     def _on_unregister_function(self, message: protocol.UnregisterFunction) -> None:
         function_id = message.id or message.function_path or message.function_id or ""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from engine.core import protocol
+from engine.core import outgoing, protocol
 from engine.core.errors import TriggerRegistrationFailed
 from engine.core.protocol import DEFAULT_NAMESPACE
 
@@ -131,7 +131,7 @@ class ProvidedTriggerType(TriggerType):
     def _tell(
         self, kind: Literal["registertrigger", "unregistertrigger"], trigger: Trigger
     ) -> None:
-        frame = protocol.trigger_frame(
+        frame = outgoing.trigger_frame(
             kind,
             trigger.id,
             trigger.trigger_type,
@@ -418,7 +418,7 @@ class TriggerRegistry:
         self._journal.saved(binding)
         if trigger.owner is not None:
             trigger.owner.outbox.push(
-                protocol.trigger_registration_failed(
+                outgoing.trigger_registration_failed(
                     trigger.id, trigger.trigger_type, trigger.function_id, error
                 )
             )

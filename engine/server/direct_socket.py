@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from engine.core.protocol import LargeFrame
+from engine.core.outgoing import LargeFrame
 from engine.server.frames import (
     BINARY,
     KEPT_APART,
@@ -25,7 +25,7 @@ from engine.server.outbox import PEER_TOO_SLOW, TOO_SLOW_REASON, Outbox, OutboxL
 from engine.server.socket import Receiver, Socket
 
 if TYPE_CHECKING:
-    from engine.core.protocol import Outgoing
+    from engine.core.outgoing import Outgoing
     from engine.server.picows_connection import Connection
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from engine.core.protocol import Outgoing
+    from engine.core.outgoing import Outgoing
 
 PEER_TOO_SLOW: Final = 1011
 TOO_SLOW_REASON: Final = "the peer does not read what it is sent"

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
+from mypy_extensions import trait
+
 from engine.server.frames import check_close_code, clip_reason
 from engine.server.outbox import (
     DEFAULT_LIMITS,
@@ -20,7 +22,7 @@ from engine.server.outbox import (
 
 if TYPE_CHECKING:
     from engine.core.listeners import Message, Receive, Scope, Send
-    from engine.core.protocol import Outgoing
+    from engine.core.outgoing import Outgoing
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ class Receiver(Protocol):
         """Handle a whole binary message."""
 
 
+@trait
 class Socket(ABC):
     """One WebSocket as the engine sees it: frames go out without waiting, up to a limit.
 

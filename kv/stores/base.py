@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, TypeVar
 
-import msgspec
+from mypy_extensions import mypyc_attr
 
 from engine.core.deferred import Deferred
-from kv.entries import Change, Changed, Entry
+from kv.entries import Change, Changed, Entry, Item
 
 T = TypeVar("T")
 
@@ -32,18 +32,11 @@ class Unknown:
 UNKNOWN: Final = Unknown()
 
 
-class Item(msgspec.Struct, frozen=True, gc=False):
-    """One entry of a listing: the last name of its key, and its place in the order of insertion."""
-
-    position: int
-    name: str
-    value: bytes
-
-
 Items: TypeAlias = list[Item]
 Groups: TypeAlias = list[Group]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Store(ABC):
     """Keeps entries; every method is called on the event loop.
 

@@ -14,9 +14,10 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, ClassVar, Final, Generic, Protocol, TypeAlias, TypeVar, cast, overload
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar, cast, overload
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from mypy_extensions import mypyc_attr
 
 from engine.core.deferred import Deferred
 from engine.core.errors import BackendFailed, EngineError
@@ -56,7 +57,8 @@ class StoreOverloaded(StoreError):
     code = "store_overloaded"
 
 
-class Table(Protocol[Key, Row]):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Table(ABC, Generic[Key, Row]):
     """A table whose rows the executor reads and writes by key.
 
     Every method runs in the database thread, inside the batch's transaction. Rows are values:
@@ -67,27 +69,35 @@ class Table(Protocol[Key, Row]):
             lock of another that waits for one of its own.
     """
 
-    name: str
+    def __init__(self, name: str) -> None:
+        self.name = name
 
+    @abstractmethod
     def begin(self, connection: StoreConnection, keys: Sequence[Key], changes: int) -> None:
         """Get ready for so many changes of these keys: lock them where other engines write."""
 
+    @abstractmethod
     def read(self, connection: StoreConnection, keys: Sequence[Key]) -> dict[Key, Row]:
         """Return the rows of these keys that exist."""
 
+    @abstractmethod
     def write(self, connection: StoreConnection, rows: Mapping[Key, Row]) -> None:
         """Insert or update rows, in this order."""
 
+    @abstractmethod
     def delete(self, connection: StoreConnection, keys: Sequence[Key]) -> None:
         """Delete rows."""
 
+    @abstractmethod
     def committed(self, rows: Mapping[Key, Row | None]) -> None:
         """Learn what is in the database now: rows read or written, None for none."""
 
+    @abstractmethod
     def forget(self) -> None:
         """Forget everything learnt: somebody else has written, or a batch was rolled back."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class _Work(Deferred[T]):
     """What waits for the database thread.
 
@@ -99,6 +109,7 @@ class _Work(Deferred[T]):
     queued_at: float
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Operation(_Work[T], ABC, Generic[Key, Row, T]):
     """What one caller wants with one row; it is settled after the commit.
 
@@ -199,14 +210,14 @@ class Executor:
         self._locked_out_since: float | None = None
         self.checked_at = 0.0
         self._tables: dict[Table[Any, Any], None] = {}
-        self._thread = threading.Thread(target=self._run, name=f"store-{alias}", daemon=True)
+        self._worker = threading.Thread(target=self._run, name=f"store-{alias}", daemon=True)
 
     # --- on the event loop --------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to work for the running loop."""
         self._loop = asyncio.get_running_loop()
-        self._thread.start()
+        self._worker.start()
 
     async def stop(self) -> None:
         """Commit what was accepted, answer it, and end."""
@@ -214,8 +225,8 @@ class Executor:
         with self._condition:
             self._is_stopping = True
             self._condition.notify()
-        if self._thread.is_alive():
-            await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        if self._worker.is_alive():
+            await asyncio.get_running_loop().run_in_executor(None, self._worker.join)
             await asyncio.sleep(0)  # the last answers were scheduled before the thread ended
 
     @property

@@ -9,8 +9,8 @@ from typing import TypeVar
 from engine.core.deferred import Deferred
 from engine.core.errors import EngineError
 from kv.clock import now_ms
-from kv.entries import Change, Changed, Entry
-from kv.stores.base import SWEEP_SIZE, Group, Groups, Item, Items, Key, Names, Store
+from kv.entries import Change, Changed, Entry, Item
+from kv.stores.base import SWEEP_SIZE, Group, Groups, Items, Key, Names, Store
 
 T = TypeVar("T")
 
@@ -28,11 +28,10 @@ class _Place:
 class MemoryStore(Store):
     """A dict for each group; everything is done at once."""
 
-    place = "memory (lost when the engine stops)"
-    is_durable = False
-
     def __init__(self, name: str) -> None:
         self.name = name
+        self.place = "memory (lost when the engine stops)"
+        self.is_durable = False
         self._groups: dict[Group, dict[str, _Place]] = {}
         self._expiring: dict[Key, int] = {}
         self._versions = itertools.count(1)

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Final
 
 from django.db import models
 
-from kv.entries import Entry
-from kv.stores.base import Group, Groups, Item, Key
+from kv.entries import Entry, Item
+from kv.stores.base import Group, Groups, Key
 from kv.stores.cache import RowCache
 from kv.stores.connection import StoreConnection
 from kv.stores.executor import Table
@@ -50,7 +50,7 @@ class EntryTable(Table[Key, Entry]):
         store: str,
         cache: RowCache[Key, Entry] | None = None,
     ) -> None:
-        self.name = model._meta.db_table
+        super().__init__(model._meta.db_table)
         self.columns = tuple(f'"{column}"' for column in columns)
         self.store = store
         self.cache = cache

@@ -12,7 +12,8 @@ import msgspec
 from engine.core.channels import Channel, Channels, Direction
 from engine.core.errors import InvocationFailed
 from engine.core.invocations import invocation_failed
-from engine.core.protocol import NULL, RESULT
+from engine.core.outgoing import RESULT
+from engine.core.protocol import NULL
 from engine.modules.api.answer import interpret
 from engine.modules.api.body import too_large
 from engine.modules.api.calls import Deadlines, Slots

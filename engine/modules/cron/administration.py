@@ -10,8 +10,9 @@ import msgspec
 from engine.core.errors import EngineError
 from engine.core.functions import Call
 from engine.core.modules import nearest
+from engine.core.outgoing import random_uuid
 from engine.core.payloads import read_payload
-from engine.core.protocol import NULL, encode, random_uuid
+from engine.core.protocol import NULL, encode
 from engine.modules.cron.answers import next_answer, schedule_answer, tick_answer
 from engine.modules.cron.arguments import (
     MAX_COUNT,

@@ -12,7 +12,8 @@ import msgspec
 
 from engine.core.condition_gate import blocks
 from engine.core.invocations import CHANNEL_FULL, STOPPED
-from engine.core.protocol import ERROR, RESULT, decode_error, encode_error
+from engine.core.outgoing import ERROR, RESULT
+from engine.core.protocol import decode_error, encode_error
 from engine.modules.cron.payload import run_payload
 from engine.modules.cron.records import ERROR_LIMIT, ClaimedTick, TickState
 from engine.modules.cron.target import Target

@@ -9,6 +9,7 @@ import msgspec
 
 from engine.core.deferred import Deferred
 from engine.core.functions import Call
+from engine.core.payloads import bad, reader
 from engine.core.protocol import encode
 from engine.modules.queue.adapters.base import (
     Chosen,
@@ -27,8 +28,6 @@ from engine.modules.queue.arguments import (
     QueueArguments,
     QueueNotSet,
     TopicRequired,
-    bad,
-    reader,
 )
 from engine.modules.queue.drains import Drains
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
 from typing import Final, TypeVar
 
 import msgspec
 
-from engine.core.errors import DeserializationError, EngineError
-from engine.core.functions import Call
-from engine.core.payloads import read_payload
+from engine.core.errors import EngineError
 from engine.modules.queue.adapters.base import QueueKind
 from engine.modules.queue.policy import MAX_TIME_MS
 
@@ -150,24 +147,6 @@ class DrainArguments(msgspec.Struct):
     """What a task names."""
 
     subscriptions: list[int]
-
-
-def reader(shape: type[T]) -> Callable[[Call], T]:
-    """Return a function that reads the payload of a call, see `read_payload`, with less ado."""
-    decode = msgspec.json.Decoder(shape).decode
-
-    def read(call: Call) -> T:
-        try:
-            return decode(call.data)
-        except (msgspec.DecodeError, RecursionError):
-            return read_payload(call, shape)
-
-    return read
-
-
-def bad(call: Call, problem: str) -> DeserializationError:
-    """Return the error of a payload that says something impossible."""
-    return DeserializationError(f"{call.function_id}: {problem}")
 
 
 def text_problem(name: str, text: str) -> str | None:

@@ -11,7 +11,8 @@ import msgspec
 
 from engine.core.condition_gate import blocks
 from engine.core.invocations import Reply
-from engine.core.protocol import ERROR, RESULT, encode_error
+from engine.core.outgoing import ERROR, RESULT
+from engine.core.protocol import encode_error
 from engine.modules.queue.adapters.base import Delivery
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ import msgspec
 from engine.core.deferred import Deferred
 from engine.core.invocations import CHANNEL_FULL
 from engine.core.log_limit import LogLimit
-from engine.core.protocol import RESULT, decode_error, encode_error
+from engine.core.outgoing import RESULT
+from engine.core.protocol import decode_error, encode_error
 from engine.modules.queue.adapters.base import (
     Delivery,
     Done,

@@ -13,7 +13,9 @@ from engine.core.errors import TopicNotSet
 from engine.core.function_queue import EnqueueRefused, FunctionQueue, QueuedCall
 from engine.core.functions import Call
 from engine.core.modules import nearest
-from engine.core.protocol import DEFAULT_NAMESPACE, NULL, InvocationIds, encode
+from engine.core.outgoing import InvocationIds
+from engine.core.payloads import bad, reader
+from engine.core.protocol import DEFAULT_NAMESPACE, NULL, encode
 from engine.modules.queue.adapters.base import (
     NewMessage,
     QueueKind,
@@ -25,8 +27,6 @@ from engine.modules.queue.arguments import (
     ActionOptions,
     EnqueueArguments,
     SendOptions,
-    bad,
-    reader,
     topic_problem,
 )
 from engine.modules.queue.config import NamedQueueConfig

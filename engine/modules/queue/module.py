@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from engine.core.functions import Call
 from engine.core.modules import Module, ModuleConfig
+from engine.core.payloads import reader
 from engine.core.tasks import TaskSender
 from engine.modules.queue.adapters.base import (
     QueueKind,
@@ -16,7 +17,7 @@ from engine.modules.queue.adapters.base import (
     Subscription,
 )
 from engine.modules.queue.administration import QueueAdministration
-from engine.modules.queue.arguments import DrainArguments, reader
+from engine.modules.queue.arguments import DrainArguments
 from engine.modules.queue.config import QUEUE_ADAPTERS, QueueConfig, adapter_policy
 from engine.modules.queue.consumer import Consumer
 from engine.modules.queue.drains import Drains

@@ -40,10 +40,12 @@ async def store(alias: str) -> AsyncIterator[DatabaseStore]:
     await database.stop()
 
 
-class Put(SetValue, frozen=True, gc=False):
+class Put(SetValue):
     """Put an entry with a version of the test's."""
 
-    chosen: int = 1
+    def __init__(self, value: bytes, chosen: int = 1) -> None:
+        super().__init__(value)
+        self.chosen = chosen
 
     def apply(self, old: Entry | None, now_ms: int, version: int) -> Changed:
         return Changed(old, Entry(self.value, self.chosen))
@@ -75,7 +77,7 @@ async def test_a_row_that_the_database_refuses_fails_alone(store: DatabaseStore)
 async def test_a_bug_in_an_operation_fails_it_alone(
     store: DatabaseStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Buggy(SetValue, frozen=True, gc=False):
+    class Buggy(SetValue):
         def apply(self, old: Entry | None, now_ms: int, version: int) -> Changed:
             raise ZeroDivisionError("on purpose")
 
@@ -267,7 +269,7 @@ class TestPostgres:
         other = other_database.entries("state", StateEntry, ("scope", "key"))
         await other.start()
 
-        class Increment(SetValue, frozen=True, gc=False):
+        class Increment(SetValue):
             def apply(self, old: Entry | None, now_ms: int, version: int) -> Changed:
                 count = 0 if old is None else int(old.value)
                 return Changed(old, Entry(b"%d" % (count + 1), version))

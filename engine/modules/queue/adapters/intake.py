@@ -32,9 +32,8 @@ Arrivals: TypeAlias = "list[Enqueue[Any]]"
 class Intake(Table[QueueName, "Arrivals"]):
     """The queues as the executor writes them: messages are put in, nothing is read by key."""
 
-    name = "engine_queue"
-
     def __init__(self, statements: Statements) -> None:
+        super().__init__("engine_queue")
         self._statements = statements
 
     def begin(self, connection: StoreConnection, keys: Sequence[QueueName], changes: int) -> None:

@@ -39,9 +39,8 @@ class Turns(Table[int, "TurnsTaken"]):
         attached: the subscriptions that a worker of this engine has. Nothing of others is claimed.
     """
 
-    name = "engine_queuesubscription"
-
     def __init__(self, statements: Statements, attached: Collection[int]) -> None:
+        super().__init__("engine_queuesubscription")
         self._statements = statements
         self._attached = attached
         self._standings: dict[int, Standing] = {}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import uuid
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core import protocol
+from engine.core import outgoing, protocol
 
 JSON = st.recursive(
     st.none()
@@ -32,8 +31,8 @@ def test_a_payload_passes_byte_for_byte(data: object, type_is_last: bool) -> Non
     members = (tail, head) if type_is_last else (head, tail)
 
     frame = protocol.decode_frame(b"{" + b",".join(members) + b"}")
-    sent = protocol.invocation_frame(
-        "i", protocol.invocation_head("f"), frame.data, frame.traceparent, None, b""
+    sent = outgoing.invocation_frame(
+        "i", outgoing.invocation_head("f"), frame.data, frame.traceparent, None, b""
     )
 
     assert bytes(frame.data) == text
@@ -107,65 +106,11 @@ def test_a_well_formed_error_is_passed_unchanged() -> None:
     assert protocol.normal_error(error) == error
 
 
-def test_invocation_ids_are_uuids_and_never_repeat() -> None:
-    next_id = protocol.InvocationIds().next
-
-    ids = [next_id() for _ in range(5000)]
-
-    assert len(set(ids)) == 5000
-    assert all(str(uuid.UUID(each)) == each and uuid.UUID(each).version == 4 for each in ids)
-
-
-def test_a_result_without_value_carries_neither_result_nor_error() -> None:
-    frame = protocol.result_frame(b'"i"', b'"f"', protocol.RESULT, b"", None, "k=v")
-
-    assert json.loads(bytes(frame)) == {
-        "type": "invocationresult",
-        "invocation_id": "i",
-        "function_id": "f",
-        "baggage": "k=v",
-    }
-
-
-def test_trace_and_metadata_are_carried_only_if_known() -> None:
-    head = protocol.invocation_head('odd "id"')
-
-    frame = protocol.invocation_frame("i", head, b"1", "00-a-b-01", "k=v", b'{"t":1}')
-
-    assert json.loads(bytes(frame)) == {
-        "type": "invokefunction",
-        "invocation_id": "i",
-        "function_id": 'odd "id"',
-        "data": 1,
-        "traceparent": "00-a-b-01",
-        "baggage": "k=v",
-        "metadata": {"t": 1},
-    }
-    without = protocol.invocation_frame("i", head, b"1", "t", None, b"null")
-    assert b"metadata" not in bytes(without)
-
-
 @pytest.mark.parametrize(
     ("payload", "expected"), [(b"abc", True), ("ü€𝄞".encode(), True), (b"\xff", False)]
 )
 def test_utf8_is_checked(payload: bytes, expected: bool) -> None:
     assert protocol.is_utf8(payload) is expected
-
-
-def test_a_large_payload_is_not_copied_into_its_frame() -> None:
-    payload = b'"' + b"x" * protocol.UNCOPIED_FROM + b'"'
-    head = protocol.invocation_head("f")
-
-    call = protocol.invocation_frame("i", head, payload, "t", None, b"")
-    result = protocol.result_frame(b'"i"', b'"f"', protocol.RESULT, payload, None, None)
-
-    for frame in (call, result):
-        assert isinstance(frame, protocol.LargeFrame)
-        assert frame.payload.obj is payload
-        assert len(frame) == len(bytes(frame))
-        assert frame.decode().encode() == bytes(frame)
-    assert json.loads(bytes(call))["data"] == json.loads(bytes(result))["result"]
-    assert json.loads(bytes(call))["traceparent"] == "t"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.core.protocol import Outgoing
+from engine.core.outgoing import Outgoing
 from engine.server.outbox import DEFAULT_LIMITS, Outbox, OutboxLimits
 
 MIB = 1024 * 1024

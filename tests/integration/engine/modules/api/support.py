@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from engine.core.engine import Engine
 from engine.core.listeners import EXCHANGE, ASGIApp, Message, Scope
-from engine.core.protocol import Outgoing
+from engine.core.outgoing import Outgoing
 from tests.fakes import FakeOutbox, FakeWorker
 
 LIMIT_S: Final = 5.0
