@@ -9,7 +9,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install run test bench fmt lint types migrations check lock clean
+COMPILED := build/engine/.built
+SOURCES := $(shell find iiiproject engine kv streams console -type f -not -name '*.pyc')
+
+.PHONY: help install run compiled test bench fmt lint types migrations check lock clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
@@ -28,11 +31,21 @@ $(INSTALLED): requirements.lock pyproject.toml tests/install-packages
 run: install ## start the engine; ARGS='-c FILE --data-dir DIR …' are handed on
 	@exec $(BIN)/python manage.py runengine $(ARGS)
 
-test: install ## run all tests, real SDK workers included; ARGS='tests/unit -k …' narrows
+compiled: $(COMPILED) ## build the engine as users install it: a wheel, its hot path compiled
+
+$(COMPILED): $(INSTALLED) hatch_build.py pyproject.toml $(SOURCES)
+	@tests/install-packages compiler
+	@echo "Building the engine into build/engine (a minute the first time) …"
+	@rm -rf build/engine
+	@III_COMPILE=1 III_COMPILE_CACHE=.cache/compile $(BIN)/python -m pip install --quiet \
+	  --disable-pip-version-check --no-deps --no-build-isolation --target build/engine .
+	@touch $@
+
+test: compiled ## run all tests, real SDK workers included; ARGS='tests/unit -k …' narrows
 	@tests/install-packages test
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench: install ## measure the engine against a bare router; ARGS='--scenario … --quick'
+bench: compiled ## measure the engine against a bare router; ARGS='--scenario … --quick'
 	@tests/install-packages bench
 	@$(BIN)/python -m tests.bench $(ARGS)
 
@@ -59,4 +72,4 @@ lock: ## resolve requirements.lock anew from pyproject.toml
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --quiet -o requirements.lock
 
 clean: ## remove .venv and caches; data directories stay
-	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	@rm -rf .venv .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

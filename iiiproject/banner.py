@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import engine
+from engine.core import invocations
 from engine.core.config import EngineConfig
 from engine.core.listeners import Listener
 from iiiproject.terminal import BOLD, DIM, paint, table
@@ -37,12 +38,18 @@ def banner(
     rows.append(("modules", ", ".join(module_names(config, built=True))))
     if planned := module_names(config, built=False):
         rows.append(("not built yet", ", ".join(planned)))
-    lines = ["", f"  {paint(f'iii engine {engine.__version__}', BOLD, out)}", "", *table(rows), ""]
+    title = f"iii engine {engine.__version__}{', compiled' if _is_compiled() else ''}"
+    lines = ["", f"  {paint(title, BOLD, out)}", "", *table(rows), ""]
     if first_admin is not None:
         lines += ["  Nobody can log in to the console yet. Make the administrator's account, once:"]
         lines += [f"  {paint(first_admin, BOLD, out)}", ""]
     lines += [f"  {paint('try', DIM, out)}  {each}" for each in _first_things(listeners)]
     return "\n".join([*lines, f"  {paint('Ctrl-C stops the engine.', DIM, out)}", ""])
+
+
+def _is_compiled() -> bool:
+    """Tell whether the hot path runs in its compiled form, see `hatch_build.py`."""
+    return not invocations.__file__.endswith(".py")
 
 
 def url(listener: Listener, port: int) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from tests import product
 from tests.acceptance.engine_process import EngineProcess
 from tests.acceptance.processes import Process
 from tests.acceptance.test_state_crash import migrated_postgres
@@ -22,7 +23,6 @@ READY_LIMIT_S: Final = 60
 # What the processes of one deployment know each other by.
 SECRET_KEY: Final = "of-one-deployment"
 
-_PROJECT: Final = Path(__file__).parents[2]
 _READY: Final[dict[Part, str]] = {"worker": " ready.", "beat": "beat: Starting..."}
 
 
@@ -39,7 +39,7 @@ class CeleryProcess(Process):
         folder.mkdir(parents=True, exist_ok=True)
         self._part: Part = part
         command = [sys.executable, "-m", "celery", "-A", "iiiproject", part, "-l", "INFO"]
-        own = {"PYTHONPATH": str(_PROJECT), "III_DATA_DIR": str(folder)}
+        own = product.ENVIRONMENT | {"III_DATA_DIR": str(folder)}
         super().__init__(f"celery-{part}", command, folder, own | dict(environment))
 
     def start(self, working_folder: Path | None = None) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
+from tests import product
 from tests.acceptance.processes import Process
 from tests.waiting import wait_until
 
@@ -17,8 +17,6 @@ Server = Literal["picows", "uvicorn", "daphne"]
 
 SERVERS: Final[tuple[Server, ...]] = ("picows", "uvicorn", "daphne")
 START_LIMIT_S: Final = 60
-
-_MANAGE: Final = Path(__file__).parents[2] / "manage.py"
 
 _CONFIG: Final = """\
 port: {worker_port}
@@ -80,9 +78,10 @@ class EngineProcess(Process):
                 api_options=api_options,
             )
         )
-        command = [sys.executable, str(_MANAGE), "runengine", "-c", str(config)]
-        command += ["--data-dir", str(folder / "data"), "--server", server]
+        command = product.iii("-c", str(config), "--data-dir", str(folder / "data"))
+        command += ["--server", server]
         settings = {**_FOREIGN_SETTINGS, "III_URL": self.worker_url, **(environment or {})}
+        settings |= product.ENVIRONMENT
         super().__init__(f"engine-{server}", command, folder, settings)
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,8 @@ from typing import Final
 import httpx
 import pytest
 
+from engine import __version__
+from tests import product
 from tests.acceptance.engine_process import START_LIMIT_S
 from tests.acceptance.processes import Process
 from tests.acceptance.raw_worker import RawWorker
@@ -17,7 +18,6 @@ from tests.acceptance.raw_worker import RawWorker
 # The default ports on an address of its own: another engine of this machine is not in the way.
 ADDRESS: Final = "127.0.0.14"
 
-_MANAGE: Final = Path(__file__).parents[2] / "manage.py"
 _NO_SETTINGS: Final = dict.fromkeys(
     ("DATABASE_URL", "REDIS_URL", "III_HOST", "III_DATA_DIR", "III_CONSOLE_PORT"), ""
 )
@@ -25,8 +25,8 @@ _NO_SETTINGS: Final = dict.fromkeys(
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Process]:
-    command = [sys.executable, str(_MANAGE), "runengine", "--host", ADDRESS]
-    engine = Process("engine", command, tmp_path, _NO_SETTINGS)
+    environment = _NO_SETTINGS | product.ENVIRONMENT
+    engine = Process("engine", product.iii("--host", ADDRESS), tmp_path, environment)
     try:
         engine.start()
         engine.wait_for_line("  Ctrl-C stops", START_LIMIT_S)
@@ -48,3 +48,7 @@ def test_the_default_modules_serve_without_a_config_file(
     assert http.get(f"http://{ADDRESS}:3111/health").status_code == 200
     assert http.get(f"http://{ADDRESS}:3113/login/").status_code == 200
     assert "WARN" not in engine.output
+
+
+def test_the_installed_engine_is_compiled(engine: Process) -> None:
+    assert f"iii engine {__version__}, compiled" in engine.output

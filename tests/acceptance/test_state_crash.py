@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -15,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests import product
 from tests.acceptance.engine_process import EngineProcess
 from tests.acceptance.raw_worker import RawWorker
 from tests.services import PostgresServer, find_postgres, postgres_server
@@ -24,8 +24,6 @@ CALLS: Final = 10_000
 KEYS: Final = 50
 IN_FLIGHT: Final = 32
 
-_MANAGE: Final = Path(__file__).parents[2] / "manage.py"
-
 
 @contextmanager
 def migrated_postgres(folder: Path) -> Iterator[PostgresServer]:
@@ -33,9 +31,8 @@ def migrated_postgres(folder: Path) -> Iterator[PostgresServer]:
     binaries = find_postgres()
     assert binaries is not None, "tests/install-packages installs PostgreSQL"
     with postgres_server(binaries, is_durable=True) as server:
-        command = [sys.executable, str(_MANAGE), "runengine", "migrate"]
-        command += ["--data-dir", str(folder / "migrate")]
-        environment = {**os.environ, "DATABASE_URL": server.url}
+        command = product.iii("migrate", "--data-dir", str(folder / "migrate"))
+        environment = {**os.environ, **product.ENVIRONMENT, "DATABASE_URL": server.url}
         subprocess.run(command, env=environment, check=True, timeout=120)
         yield server
 

@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from tests import product
 from tests.bench.frames import upgrade_request
 from tests.bench.jobs import (
     BacklogResult,
@@ -33,9 +34,6 @@ from tests.bench.jobs import (
     encode,
 )
 from tests.bench.procfs import Memory, memory
-
-PROJECT: Final = Path(__file__).resolve().parents[2]
-_MANAGE: Final = PROJECT / "manage.py"
 
 _START_LIMIT_S = 60.0
 _STOP_LIMIT_S = 20.0
@@ -140,8 +138,7 @@ class Processes:
                 encoding="utf-8",
             )
             data = data or Path(directory) / "data"
-            command = [sys.executable, str(_MANAGE), "runengine"]
-            command += ["-c", str(config), "--data-dir", str(data), "--no-console"]
+            command = product.iii("-c", str(config), "--data-dir", str(data), "--no-console")
             if self.server is not None:
                 command += ["--server", self.server]
             if database_url:
@@ -178,7 +175,10 @@ class Processes:
                 return ready in log.read_bytes()
 
             environment = {**environment, **own}
-            with _running(f"celery {part}", command, log, is_ready, None, environment) as started:
+            # Celery looks for the engine in its working directory first.
+            with _running(
+                f"celery {part}", command, log, is_ready, None, environment, Path(directory)
+            ) as started:
                 yield started.pid
 
     def migrate(self, data: Path, database_url: str = "") -> None:
@@ -188,8 +188,8 @@ class Processes:
             BenchFailed: it could not; the message says why.
         """
         done = subprocess.run(
-            [sys.executable, str(_MANAGE), "runengine", "migrate", "--data-dir", str(data)],
-            cwd=PROJECT,
+            product.iii("migrate", "--data-dir", str(data)),
+            cwd=product.PROJECT,
             env=_environment(database_url),
             capture_output=True,
             text=True,
@@ -208,7 +208,7 @@ class Processes:
             [sys.executable, "-m", "tests.bench.generator"],
             input=encode(job),
             capture_output=True,
-            cwd=PROJECT,
+            cwd=product.PROJECT,
             timeout=_JOB_LIMIT_S,
             preexec_fn=self._pin(_LOAD_CPU),
             check=False,
@@ -224,7 +224,7 @@ class Processes:
             [sys.executable, "-m", "tests.bench.generator"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=PROJECT,
+            cwd=product.PROJECT,
             preexec_fn=self._pin(_LOAD_CPU),
         )
         with process:
@@ -278,13 +278,14 @@ def _running(
     is_ready: Callable[[], bool],
     prepare: Callable[[], None] | None,
     environment: Mapping[str, str] | None = None,
+    folder: Path = product.PROJECT,
 ) -> Iterator[_Started]:
     """Run a process while the block is run, from the moment it is ready."""
     started = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            cwd=PROJECT,
+            cwd=folder,
             stdout=output,
             stderr=subprocess.STDOUT,
             preexec_fn=prepare,
@@ -302,7 +303,7 @@ def _running(
 def _environment(database_url: str, redis_url: str = "") -> dict[str, str]:
     """Return an engine's environment: services that are named in this one are never measured."""
     services = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "SECRET_KEY": _SECRET}
-    return {**os.environ, **services}
+    return {**os.environ, **product.ENVIRONMENT, **services}
 
 
 def _await_ready(
