@@ -62,8 +62,9 @@ class CompileHook(BuildHookInterface):  # type: ignore[type-arg]
 
 def _missing() -> str | None:
     """Return what is not there to compile with."""
-    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
-    if shutil.which(os.environ.get("CC", compiler)) is None:
+    command = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    compiler = command.split()[0]
+    if shutil.which(compiler) is None:
         return f"no C compiler ({compiler})"
     header = Path(sysconfig.get_path("include")) / "Python.h"
     return None if header.exists() else f"no {header} (Debian: python3-dev)"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
 from engine.core.errors import EngineError
 from engine.modules.queue.adapters.base import QueueKind
 from engine.modules.queue.policy import MAX_TIME_MS
-
-T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_NAME_BYTES: Final = 1024
 """Of a topic, a message group or an idempotency key."""
