@@ -88,6 +88,8 @@ class EngineLink:
         self._ids = itertools.count(1)
         self._waiting: dict[str, Future[bytes]] = {}
         self._socket: ClientConnection | None = None
+        # The same before the engine has greeted: it ends with the link, but takes no calls yet.
+        self._opened: ClientConnection | None = None
         # Guards all of the above, and tells of every change of them.
         self._changed = threading.Condition()
         self._is_closed = False
@@ -158,7 +160,7 @@ class EngineLink:
         """End the connection; calls that wait fail."""
         with self._changed:
             self._is_closed = True
-            socket = self._socket
+            socket = self._opened
             self._changed.notify_all()
         if socket is not None:
             socket.close()
@@ -219,6 +221,10 @@ class EngineLink:
 
     def _serve(self, socket: ClientConnection) -> NoReturn:
         """Take answers until the connection is over, which is an exception."""
+        with self._changed:
+            if self._is_closed:
+                raise ConnectionAbortedError("the link was closed meanwhile")
+            self._opened = socket
         # The engine speaks first once it has taken the token; if it has not, it says so and closes.
         socket.recv(OPEN_TIMEOUT_S)
         socket.send(_introduction(self._name), text=True)
@@ -249,7 +255,7 @@ class EngineLink:
         """Note that there is no connection, for this reason; tell whether there was one."""
         with self._changed:
             was_up = self._socket is not None
-            self._socket = None
+            self._socket = self._opened = None
             lost, self._waiting = self._waiting, {}
             is_told, self._is_outage_told = self._is_outage_told, True
             self._is_closed = is_closed = self._is_closed or self._is_retired

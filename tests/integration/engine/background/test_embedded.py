@@ -111,10 +111,12 @@ async def test_stopping_leaves_a_task_that_hangs_after_the_grace(
     await asyncio.to_thread(hang.apply_async)
     await site.until(lambda: _ran, "the task runs")
 
-    await work.stop(0.2)
+    try:
+        await work.stop(0.2)
+    finally:
+        _may_end.set()
 
     assert "the embedded Celery did not end in time: worker" in caplog.text
-    _may_end.set()
     await site.until(is_over, "the worker has ended")
 
 
@@ -127,8 +129,10 @@ async def test_stopping_in_a_hurry_waits_for_no_task(site: Site, work: Backgroun
     stopping = asyncio.ensure_future(work.stop(LIMIT_S))
     work.hurry()
 
-    await asyncio.wait_for(stopping, LIMIT_S / 3)
-    _may_end.set()
+    try:
+        await asyncio.wait_for(stopping, LIMIT_S / 3)
+    finally:
+        _may_end.set()
     await site.until(is_over, "the worker has ended")
 
 

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
+from websockets.sync.server import ServerConnection, serve
 
 from engine.background.link import CallTimeout, EngineLink, LinkDown
 from engine.background.process_link import make_link
@@ -176,6 +177,26 @@ async def test_closing_ends_the_thread(site: Site, link: EngineLink) -> None:
     assert not [each for each in threading.enumerate() if each.name == "engine-link"]
     with pytest.raises(LinkDown):
         link.call(DRAIN, b"{}", 1.0)
+
+
+async def test_closing_waits_for_no_greeting() -> None:
+    has_come = threading.Event()
+
+    def accept(connection: ServerConnection) -> None:
+        has_come.set()
+        with contextlib.suppress(ConnectionClosed):
+            connection.recv(LIMIT_S)
+
+    with serve(accept, "127.0.0.1", 0) as silent:
+        serving = threading.Thread(target=silent.serve_forever)
+        serving.start()
+        link = make_link(f"ws://127.0.0.1:{silent.socket.getsockname()[1]}")
+        link.start()
+        assert await asyncio.to_thread(has_come.wait, LIMIT_S)
+
+        await asyncio.wait_for(asyncio.to_thread(link.close), LIMIT_S / 3)
+    await asyncio.to_thread(serving.join, LIMIT_S)
+    assert not serving.is_alive()
 
 
 async def test_a_wrong_token_is_refused_with_the_reason(site: Site) -> None:
