@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
-from engine.core import outgoing, protocol
+from engine.core import long_strings, outgoing, protocol
 from engine.core.errors import InvalidNamespace
 from engine.core.function_queue import QueuedCall, queueing_function
 from engine.core.functions import FunctionRegistration
 from engine.core.invocations import STOPPED, Invocation, not_found
 from engine.core.log_limit import LogLimit
+from engine.core.long_strings import LONG_FROM
 from engine.core.outgoing import ERROR, RESULT, Outgoing
 from engine.core.protocol import DEFAULT_NAMESPACE, NULL, Frame
 from engine.core.triggers import ProvidedTriggerType, Trigger
@@ -117,7 +118,10 @@ class WorkerSession:
     def on_text(self, payload: bytes) -> None:
         """Handle one text message, valid UTF-8."""
         try:
-            frame = protocol.decode_frame(payload)
+            if len(payload) < LONG_FROM:
+                frame = protocol.decode_frame(payload)
+            else:
+                frame = long_strings.decode_frame(payload)
         except (msgspec.DecodeError, RecursionError) as error:
             self._on_malformed(payload, error)
             return
