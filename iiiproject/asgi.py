@@ -34,20 +34,29 @@ def route(pattern: str, app: Any) -> Any:
     return re_path(pattern, app)
 
 
+WORKERS: Any = WorkerConsumer.as_asgi()
+
 # SDKs append `/otel` and `/ws/channels/<id>` to whatever path the user's URL has, and the worker
 # path must never be answered with an HTTP error: some Python SDKs give up for good.
 WORKER_ROUTES: Any = URLRouter(
     [
         route(r"^(?:.*/)?ws/channels/[^/]*$", ChannelConsumer.as_asgi()),
         route(r"^(?:.*/)?otel/?$", TelemetryConsumer.as_asgi()),
-        route(r"", WorkerConsumer.as_asgi()),
+        route(r"", WORKERS),
     ]
 )
+
+
+def worker_port(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    """Serve the worker port: the usual path at once, since the routes are tried one by one."""
+    app = WORKERS if scope["path"] == "/" else WORKER_ROUTES
+    return app(scope, receive, send)  # type: ignore[no-any-return]
+
 
 STREAMS: Any = StreamConsumer.as_asgi()
 
 ROOMS: Mapping[str, ASGIApp] = {
-    "workers": WORKER_ROUTES,
+    "workers": worker_port,
     "streams": STREAMS,
     "console": application,
 }

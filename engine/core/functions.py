@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from mypy_extensions import mypyc_attr
@@ -52,29 +51,55 @@ Handler: TypeAlias = Callable[[Call], "bytes | Awaitable[bytes | None] | None"]
 """A built-in function: JSON text out, None for success without a value; may raise EngineError."""
 
 
-@dataclass(slots=True, eq=False)
 class FunctionRegistration:
     """One owner's offer of a function id: a worker's connection or a built-in handler.
 
     Formats, metadata and `invocation` are JSON text; empty means that none was given. A built-in
     may have a `failure_code`, with which `BackendFailed` is answered, and may be internal: for the
     engine's own processes only.
+
+    Attributes:
+        head: how the frames of its calls begin.
     """
 
-    id: str
-    owner: WorkerSession | None
-    handler: Handler | None = None
-    description: str = ""
-    request_format: bytes = b""
-    response_format: bytes = b""
-    metadata: bytes = b""
-    invocation: bytes = b""
-    failure_code: str = ""
-    is_internal: bool = False
-    head: bytes = field(init=False)
+    __slots__ = (
+        "description",
+        "failure_code",
+        "handler",
+        "head",
+        "id",
+        "invocation",
+        "is_internal",
+        "metadata",
+        "owner",
+        "request_format",
+        "response_format",
+    )
 
-    def __post_init__(self) -> None:
-        self.head = invocation_head(self.id)
+    def __init__(
+        self,
+        id: str,
+        owner: WorkerSession | None,
+        handler: Handler | None = None,
+        description: str = "",
+        request_format: bytes = b"",
+        response_format: bytes = b"",
+        metadata: bytes = b"",
+        invocation: bytes = b"",
+        failure_code: str = "",
+        is_internal: bool = False,
+    ) -> None:
+        self.id = id
+        self.owner = owner
+        self.handler = handler
+        self.description = description
+        self.request_format = request_format
+        self.response_format = response_format
+        self.metadata = metadata
+        self.invocation = invocation
+        self.failure_code = failure_code
+        self.is_internal = is_internal
+        self.head = invocation_head(id)
 
 
 class Function:

@@ -25,7 +25,7 @@ from engine.core.long_strings import LONG_FROM
 from engine.core.outgoing import ERROR, RESULT, Outgoing
 from engine.core.protocol import DEFAULT_NAMESPACE, NULL, Frame
 from engine.core.triggers import ProvidedTriggerType, Trigger
-from engine.core.workers import FRAME_LIMIT, UNKNOWN_WORKER, WorkerInfo
+from engine.core.worker_info import FRAME_LIMIT, UNKNOWN_WORKER, WorkerInfo
 
 if TYPE_CHECKING:
     from engine.core.engine import Engine

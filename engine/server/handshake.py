@@ -15,6 +15,7 @@ from picows import (
     WSUpgradeResponseWithListener,
 )
 
+from engine.server.picows_parser import Acceptance
 from engine.server.socket import SOCKET_EXTENSION, Socket
 
 if TYPE_CHECKING:
@@ -80,8 +81,7 @@ def http_response(
 
 def acceptance(listener: WSListener, headers: Iterable[tuple[str, str]]) -> Decision:
     """Return the answer that turns the connection into a WebSocket."""
-    response = WSUpgradeResponse.create_101_response(list(headers))
-    return WSUpgradeResponseWithListener(response, listener)
+    return WSUpgradeResponseWithListener(Acceptance(headers), listener)
 
 
 def _tokens(headers: CIMultiDict[str], name: str) -> set[str]:

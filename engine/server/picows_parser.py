@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Any, Final, Protocol
 
-from picows import WSAutoPingStrategy, WSListener, WSUpgradeRequest, picows
+from multidict import CIMultiDict
+from picows import WSAutoPingStrategy, WSListener, WSUpgradeRequest, WSUpgradeResponse, picows
 from picows.common import WSUpgradeResponseWithListener
 
 MAX_MESSAGE_SIZE: Final = 64 * 1024 * 1024
@@ -18,6 +19,10 @@ READ_BUFFER_SIZE: Final = 4 * 1024
 _RESTART: Final = (
     b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+_ACCEPTED: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
 )
 
 ListenerFactory = Callable[[WSUpgradeRequest], "WSListener | WSUpgradeResponseWithListener | None"]
@@ -52,13 +57,33 @@ _silent: Final = _SilentLogger(logging.getLogger("picows.server"), {})
 class ParserOwner(Protocol):
     """Whoever decides what becomes of the things that picows does by itself."""
 
-    transport: asyncio.Transport
-
     def parser_wrote(self, data: bytes) -> None:
         """Handle picows' answer to the handshake, or its close frame after a peer's mistake."""
 
     def parser_closed(self) -> None:
         """Handle picows' wish to end the connection."""
+
+
+class _UntouchedSocket:
+    """The socket as picows' parser sees it.
+
+    What picows would set, the transport has set already; what picows asks, it wants for a line of
+    its log. Together it is a dozen system calls for each connection.
+    """
+
+    def fileno(self) -> int:
+        """Return no descriptor: the parser does not write."""
+        return -1
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """Leave it as it is."""
+
+    def getsockopt(self, level: int, option: int) -> int:
+        """Return anything: it is not logged."""
+        return 0
+
+
+_UNTOUCHED: Final = _UntouchedSocket()
 
 
 class ParserTransport:
@@ -84,8 +109,8 @@ class ParserTransport:
         return 1
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what picows asks of the connection's socket."""
-        return self._owner.transport.get_extra_info(name, default)
+        """Return what picows needs to know of the connection: next to nothing."""
+        return _UNTOUCHED if name == "socket" else default
 
     def close(self) -> None:
         """Pass on the wish to end the connection."""
@@ -94,6 +119,23 @@ class ParserTransport:
     def abort(self) -> None:
         """Pass on the wish to end the connection."""
         self._owner.parser_closed()
+
+
+class Acceptance(WSUpgradeResponse):
+    """The answer that turns a connection into a WebSocket, put together in one go."""
+
+    __slots__ = ()
+
+    def __init__(self, headers: Iterable[tuple[str, str]]) -> None:
+        self.version = b"HTTP/1.1"
+        self.status = HTTPStatus.SWITCHING_PROTOCOLS
+        self.headers = CIMultiDict(headers)
+        self.body = None
+
+    def to_bytes(self) -> bytearray:
+        """Write it with the accept key that picows has added."""
+        fields = "".join([f"{name}: {value}\r\n" for name, value in self.headers.items()])
+        return bytearray(_ACCEPTED + fields.encode() + b"\r\n")
 
 
 def new_parser(factory: ListenerFactory, transport: ParserTransport) -> Parser:

@@ -14,7 +14,7 @@ from engine.core.listeners import Listener
 from engine.core.modules import Module, ModuleConfig
 from engine.core.payloads import read_payload
 from engine.core.protocol import encode
-from engine.core.workers import MAX_DESCRIPTION, WorkerInfo
+from engine.core.worker_info import MAX_DESCRIPTION, WorkerInfo
 from engine.modules.worker.availability import FunctionsAvailable, WorkersAvailable
 from engine.modules.worker.channels import ChannelFunctions
 from engine.modules.worker.config import WorkerModuleConfig
