@@ -50,14 +50,18 @@ class Entry:
         value: JSON text as it was sent.
         version: a number that no other state of any entry of the store ever has.
         expires_at: Unix milliseconds from which on it is gone; None for never.
+        position: of the row that it is in, where a store wants to know it; 0 for none yet.
     """
 
-    __slots__ = ("expires_at", "value", "version")
+    __slots__ = ("expires_at", "position", "value", "version")
 
-    def __init__(self, value: bytes, version: int, expires_at: int | None = None) -> None:
+    def __init__(
+        self, value: bytes, version: int, expires_at: int | None = None, position: int = 0
+    ) -> None:
         self.value = value
         self.version = version
         self.expires_at = expires_at
+        self.position = position
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Entry) and (self.value, self.version, self.expires_at) == (

@@ -58,8 +58,9 @@ class Database:
     @classmethod
     def open(cls, *, is_sqlite: bool, description: str, alias: str = "default") -> Database:
         """Make the executors; `start` starts them."""
-        writer = Executor(alias)
-        return cls(writer, writer if is_sqlite else Executor(alias), is_sqlite, description)
+        writer = Executor(alias, works_apart=not is_sqlite)
+        reader = writer if is_sqlite else Executor(alias, works_apart=True)
+        return cls(writer, reader, is_sqlite, description)
 
     def start(self) -> None:
         """Begin to work for the running loop."""
@@ -230,7 +231,10 @@ class _Change(Operation[Key, Entry, T]):
         old = row if row is not None and row.is_live(now_ms) else None
         table: EntryTable = self.table  # type: ignore[assignment]
         changed = self._changed = self._change.apply(old, now_ms, table.next_version())
-        return changed.new
+        new = changed.new
+        if new is not None and row is not None:
+            new.position = row.position
+        return new
 
     def finish(self) -> T:
         assert self._changed is not None

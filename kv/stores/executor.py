@@ -38,6 +38,9 @@ MAX_BATCH: Final = 1_000
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 """What is committed at once: enough to share a sync, little enough to answer soon."""
 
+HALVED_FROM: Final = 256
+"""As much is committed at once even if it is more than half of what waits."""
+
 
 class StoreError(BackendFailed):
     """Something could not be stored or read; nothing of it was written."""
@@ -192,14 +195,17 @@ class Executor:
 
     Args:
         alias: the Django database.
+        works_apart: the database is another process. Of much that waits it then gets half, so
+            that the event loop answers and reads while it works; they took turns otherwise.
 
     Attributes:
         alias: the same.
         checked_at: when (monotonic seconds) it was last asked whether somebody else has written.
     """
 
-    def __init__(self, alias: str = "default") -> None:
+    def __init__(self, alias: str = "default", *, works_apart: bool = False) -> None:
         self.alias = alias
+        self._divisor = 2 if works_apart else 1
         self._loop: asyncio.AbstractEventLoop | None = None
         self._condition = threading.Condition()
         self._queue: list[_AnyWork] = []
@@ -347,8 +353,9 @@ class Executor:
                     return [], 0
                 self._condition.wait()
             queue = self._queue
+            most = min(MAX_BATCH, max(HALVED_FROM, len(queue) // self._divisor))
             end = size = 0
-            for work in queue[:MAX_BATCH]:
+            for work in queue[:most]:
                 if isinstance(work, Job):
                     end = end or 1
                     break

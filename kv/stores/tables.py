@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import zlib
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Final
 
@@ -364,7 +364,11 @@ class PostgresEntries(EntryTable):
         """
         found = connection.fetch(
             # No number before all locks are held: versions of one entry grow from engine to engine.
-            "SELECT nextval(%s::regclass) FROM (SELECT count(pg_advisory_xact_lock(%s, lock)) "
+            # What follows looks a few keys up, for which the planner would rather read a table of
+            # medium size as a whole and hash it.
+            "SELECT nextval(%s::regclass) FROM (SELECT count(pg_advisory_xact_lock(%s, lock)), "
+            "set_config('enable_hashjoin', 'off', true), "
+            "set_config('enable_mergejoin', 'off', true) "
             "FROM (SELECT unnest(%b::int[]) AS lock ORDER BY 1) AS locks) AS held, "
             "generate_series(1, %s)",
             (
@@ -378,14 +382,15 @@ class PostgresEntries(EntryTable):
 
     def _select(self, connection: StoreConnection, keys: Sequence[Key]) -> dict[Key, Entry]:
         found = connection.fetch(
-            f"SELECT {', '.join(self.columns)}, value, version, expires_at FROM {self.name} "
+            f"SELECT {', '.join(self.columns)}, value, version, expires_at, position "
+            f"FROM {self.name} "
             f"JOIN unnest({self._arrays}) AS wanted({', '.join(_aliases(self.columns))}) "
             f"ON {_joined(self.columns)}",
             _columns_of(keys),
         )
         return {
-            tuple(key): Entry(value.encode(), version, expires_at)
-            for *key, value, version, expires_at in found
+            tuple(key): Entry(value.encode(), version, expires_at, position)
+            for *key, value, version, expires_at, position in found
         }
 
     @property
@@ -395,19 +400,33 @@ class PostgresEntries(EntryTable):
 
     def write(self, connection: StoreConnection, rows: Mapping[Key, Entry]) -> None:
         """Insert or update rows; a row that is there keeps its position."""
+        present = {key: entry for key, entry in rows.items() if entry.position}
+        if present and self._update(connection, present.values()) < len(present):
+            present = {}  # somebody who heeds no lock has deleted some
+        missing = {key: entry for key, entry in rows.items() if key not in present}
+        if missing:
+            self._insert(connection, missing)
+
+    def _update(self, connection: StoreConnection, entries: Collection[Entry]) -> int:
+        """Change rows by their positions, at half the cost of an insertion that finds them."""
+        positions = [entry.position for entry in entries]
+        return connection.execute(
+            f"UPDATE {self.name} SET value = new.value, version = new.version, "
+            "expires_at = new.expires_at "
+            "FROM unnest(%b::bigint[], %b::text[], %b::bigint[], %b::bigint[]) "
+            "AS new(position, value, version, expires_at) "
+            f"WHERE {self.name}.position = new.position",
+            [positions, *_contents_of(entries)],
+        )
+
+    def _insert(self, connection: StoreConnection, rows: Mapping[Key, Entry]) -> None:
         key = ", ".join(self.columns)
-        parameters: builtins.list[Any] = [
-            *_columns_of(rows),
-            [entry.value.decode() for entry in rows.values()],
-            [entry.version for entry in rows.values()],
-            [entry.expires_at for entry in rows.values()],
-        ]
         connection.execute(
             f"INSERT INTO {self.name} ({key}, value, version, expires_at) "
             f"SELECT * FROM unnest({self._arrays}, %b::text[], %b::bigint[], %b::bigint[]) "
             f"ON CONFLICT ({key}) DO UPDATE SET value = excluded.value, "
             "version = excluded.version, expires_at = excluded.expires_at",
-            parameters,
+            [*_columns_of(rows), *_contents_of(rows.values())],
         )
 
     def delete(self, connection: StoreConnection, keys: Sequence[Key]) -> None:
@@ -423,6 +442,15 @@ class PostgresEntries(EntryTable):
 def _columns_of(keys: Iterable[Key]) -> list[list[str]]:
     """Return the names of keys, column by column."""
     return [list(names) for names in zip(*keys, strict=True)]
+
+
+def _contents_of(entries: Collection[Entry]) -> list[list[Any]]:
+    """Return values, versions and ends of entries, column by column."""
+    return [
+        [entry.value.decode() for entry in entries],
+        [entry.version for entry in entries],
+        [entry.expires_at for entry in entries],
+    ]
 
 
 def _lock_of(key: Key) -> int:
