@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from django.db import connections
 
 from engine.core.modules import AdapterChoice
 from kv.adapters import KvStoreOptions, StateKvStore
+from kv.models import StateEntry
 from kv.server import KvServer
 from kv.state import StateModule
+from kv.stores.database import Database, DatabaseStore
 from tests.store_engine import Setting, StoreWorker, running_setting
 
 
@@ -38,3 +41,15 @@ async def setting(place: tuple[str, str], state_options: dict[str, Any]) -> Asyn
 def worker(setting: Setting) -> StoreWorker:
     """A worker of the engine."""
     return setting.worker
+
+
+@pytest_asyncio.fixture
+async def store(alias: str) -> AsyncIterator[DatabaseStore]:
+    """The state's entries in the database of this alias."""
+    is_sqlite = connections.settings[alias]["ENGINE"].endswith("sqlite3")
+    database = Database.open(is_sqlite=is_sqlite, description="test", alias=alias)
+    database.start()
+    found = database.entries("state", StateEntry, ("scope", "key"))
+    await found.start()
+    yield found
+    await database.stop()

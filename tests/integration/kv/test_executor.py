@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 
 import pytest
-import pytest_asyncio
 from django.db import connections
 
 from kv.entries import Changed, Entry, SetValue
@@ -27,17 +25,6 @@ TOO_LARGE = 2**70
 def alias(request: pytest.FixtureRequest) -> str:
     found: str = request.getfixturevalue(f"{request.param}_alias")
     return found
-
-
-@pytest_asyncio.fixture
-async def store(alias: str) -> AsyncIterator[DatabaseStore]:
-    is_sqlite = connections.settings[alias]["ENGINE"].endswith("sqlite3")
-    database = Database.open(is_sqlite=is_sqlite, description="test", alias=alias)
-    database.start()
-    found = database.entries("state", StateEntry, ("scope", "key"))
-    await found.start()
-    yield found
-    await database.stop()
 
 
 class Put(SetValue):

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import pytest_asyncio
+import pytest
 from django.db import connections
 
 from kv.entries import Changed, DeleteEntry, Entry, SetValue
-from kv.models import StateEntry
 from kv.stores.base import Key
 from kv.stores.connection import StoreConnection
-from kv.stores.database import Database, DatabaseStore
+from kv.stores.database import DatabaseStore
 
 KEYS = [("g", f"k{number:04d}") for number in range(500)]
 
 
-@pytest_asyncio.fixture
-async def store(postgres_alias: str) -> AsyncIterator[DatabaseStore]:
-    database = Database.open(is_sqlite=False, description="test", alias=postgres_alias)
-    database.start()
-    found = database.entries("state", StateEntry, ("scope", "key"))
-    await found.start()
-    yield found
-    await database.stop()
+@pytest.fixture
+def alias(postgres_alias: str) -> str:
+    return postgres_alias
 
 
 async def put(store: DatabaseStore, key: Key, change: SetValue) -> Changed:
