@@ -1,7 +1,8 @@
 """The two sides of a call: a caller that keeps calls in flight, and a worker that answers them.
 
-Both learn the shapes of the frames they get: a frame without its invocation id. The first frame of
-a shape is read and checked; all later ones of the shape are known by comparison, many at a time.
+Both learn the shapes of the frames they get: a frame without its invocation id, and without what
+nobody checks. The first frame of a shape is read and checked; all later ones of the shape are known
+by comparison, many at a time.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _SAMPLE_BYTES: Final = 400
 # A worker with so many shapes gets calls of which no two are alike, as those of HTTP requests are
 # (each has channels of its own): it would keep every one of them and meet none again.
 _MAX_SHAPES: Final = 256
+# The end of a shape to which all of a message belongs.
+_WHOLE: Final = 1 << 30
 
 Message = dict[str, object]
 """A message of a worker that is sent once."""
@@ -58,9 +61,10 @@ class Caller:
         self.failed = 0
         self.first_failure = b""
         self._templates: Iterator[Template] = iter(templates)
-        self._expected = expected
+        self._expected = (expected,) if isinstance(expected, bytes) else expected
         self._depth = depth
         self._id_at = 0
+        self._checked_end = _WHOLE
         self._right_shapes: set[bytes] = set()
 
     def start(self, calls: int | None = None) -> None:
@@ -83,7 +87,7 @@ class Caller:
 
     def receive_run(self, frames: bytes, size: int, header: int) -> None:
         """Take answers of one size: account for them, and make as many calls."""
-        call_ids, shapes = split_run(frames, size, header, self._id_at)
+        call_ids, shapes = split_run(frames, size, header, self._id_at, self._checked_end)
         if self._right_shapes.issuperset(shapes):
             self._settle(call_ids)
             return
@@ -95,20 +99,30 @@ class Caller:
         id_at = find_invocation_id(buffer, start, end)
         if id_at < 0:
             return
-        if not self._is_right(buffer, start, end):
+        checked_end = self._check(buffer, start, end)
+        if checked_end < 0:
             self.failed += 1
             sample = bytes(buffer[start : min(end, start + _SAMPLE_BYTES)])
             self.first_failure = self.first_failure or sample
         elif end - start <= _JOINED_BYTES:
+            # What follows, such as a counter, may be another in each answer.
+            self._checked_end = _WHOLE if checked_end < id_at else checked_end - start
             self._id_at = id_at - start
-            self._right_shapes.add(shape(buffer, start, id_at, end))
+            self._right_shapes.add(shape(buffer, start, id_at, min(end, start + self._checked_end)))
         self._settle([bytes(buffer[id_at : id_at + ID_LENGTH])])
 
-    def _is_right(self, buffer: bytes | bytearray, start: int, end: int) -> bool:
+    def _check(self, buffer: bytes | bytearray, start: int, end: int) -> int:
+        """Return where that ends which makes an answer right, or -1 if it is wrong."""
         value_at = find_value(buffer, b'"result":', start, end)
         if self._expected is None:
-            return value_at < 0 and find_value(buffer, b'"error":', start, end) < 0
-        return value_at >= 0 and buffer.startswith(self._expected, value_at, end)
+            is_right = value_at < 0 and find_value(buffer, b'"error":', start, end) < 0
+            return end if is_right else -1
+        if value_at < 0:
+            return -1
+        for beginning in self._expected:
+            if buffer.startswith(beginning, value_at, end):
+                return value_at + len(beginning)
+        return -1
 
     def _settle(self, call_ids: list[bytes]) -> None:
         """Account for answers, and replace the calls that they ended by new ones."""
@@ -252,19 +266,23 @@ def shape(buffer: bytes | bytearray, start: int, id_at: int, end: int) -> bytes:
     return bytes(buffer[start:id_at] + buffer[id_at + ID_LENGTH : end])
 
 
-def split_run(frames: bytes, size: int, header: int, id_at: int) -> tuple[list[bytes], list[bytes]]:
+def split_run(
+    frames: bytes, size: int, header: int, id_at: int, shape_end: int = _WHOLE
+) -> tuple[list[bytes], list[bytes]]:
     """Return the invocation ids and the shapes of a run of frames.
 
     Args:
         frames: text frames of `size` bytes each, with headers of `header` bytes.
         id_at: where the id of each message stands, from the beginning of the message.
+        shape_end: where its shape ends, likewise; what follows may be anything.
     """
     before, after, stop = header + id_at, header + id_at + ID_LENGTH, len(frames)
+    end = min(size, header + shape_end)
     if size == stop:
-        return [frames[before:after]], [frames[header:before] + frames[after:]]
+        return [frames[before:after]], [frames[header:before] + frames[after:end]]
     call_ids = [frames[start : start + ID_LENGTH] for start in range(before, stop, size)]
     shapes = [
-        frames[start + header : start + before] + frames[start + after : start + size]
+        frames[start + header : start + before] + frames[start + after : start + end]
         for start in range(0, stop, size)
     ]
     return call_ids, shapes

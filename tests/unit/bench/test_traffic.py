@@ -22,6 +22,19 @@ def test_a_run_is_split_into_ids_and_shapes(ends: bytes) -> None:
     assert shapes == [b"abc" + bytes([end]) for end in ends]
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_shape_ends_with_what_is_checked(count: int) -> None:
+    ids = [invocation_id(number) for number in range(count)]
+    frames = b"".join(
+        b"\x81\x28ab" + call_id + b"c%d" % number for number, call_id in enumerate(ids)
+    )
+
+    found, shapes = split_run(frames, size=42, header=2, id_at=2, shape_end=39)
+
+    assert found == ids
+    assert shapes == [b"abc"] * count
+
+
 def test_the_shape_of_a_message_leaves_its_id_out() -> None:
     message = b"..ab" + invocation_id(1) + b"cd.."
 
