@@ -29,7 +29,7 @@ class StoreConnection:
         self.is_sqlite = database.vendor == "sqlite"
         self.patience_s = float(database.settings_dict["OPTIONS"].get("timeout", 5.0))
         self._lock_wait_s: float | None = None
-        self._begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
+        self._is_to_begin = False
         self._data_version: int | None = None
 
     @contextmanager
@@ -48,13 +48,17 @@ class StoreConnection:
             is_synced: False if a power cut may undo it. SQLite then leaves it to the next commit
                 that is synced to write both; PostgreSQL makes no difference.
         """
-        is_deferred = self.is_sqlite and not is_synced
-        if is_deferred:
+        if not self.is_sqlite:
+            self._is_to_begin = True  # with the first statement, if that can be
+            yield
+            self.execute("COMMIT")
+            return
+        if not is_synced:
             self.execute("PRAGMA synchronous = NORMAL")
-        self.execute(self._begin)
+        self.execute("BEGIN IMMEDIATE")
         yield
         self.execute("COMMIT")
-        if is_deferred:
+        if not is_synced:
             self.execute("PRAGMA synchronous = FULL")
 
     def fetch(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -63,11 +67,19 @@ class StoreConnection:
         Raises:
             django.db.DatabaseError: of the kinds that Django makes of the driver's errors.
         """
-        self._connect()
+        is_to_begin = self._is_to_begin and not parameters
+        if is_to_begin:
+            # Sent together: the wait for an answer is one for the interpreter, too, which the
+            # event loop has meanwhile.
+            self._is_to_begin = False
+            sql = f"BEGIN; {sql}"
+        self._get_ready()
         with self._database.wrap_database_errors:
             cursor = self._open_cursor()
             try:
                 cursor.execute(sql, parameters)
+                if is_to_begin:
+                    cursor.nextset()
                 rows: list[tuple[Any, ...]] = cursor.fetchall()
             finally:
                 cursor.close()
@@ -75,7 +87,7 @@ class StoreConnection:
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Run one statement past Django's cursor; return how many rows it has changed."""
-        self._connect()
+        self._get_ready()
         with self._database.wrap_database_errors:
             cursor = self._open_cursor()
             try:
@@ -87,7 +99,7 @@ class StoreConnection:
 
     def execute_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> int:
         """Run one statement for each tuple of parameters; return how many rows have changed."""
-        self._connect()
+        self._get_ready()
         with self._database.wrap_database_errors:
             cursor = self._open_cursor()
             try:
@@ -97,10 +109,14 @@ class StoreConnection:
                 cursor.close()
         return changed
 
-    def _connect(self) -> None:
+    def _get_ready(self) -> None:
+        """Connect, and begin the transaction, as far as either is still to be done."""
         if self._database.connection is None:
             # Django's own look is behind one for an event loop, which raises where there is none.
             self._database.ensure_connection()
+        if self._is_to_begin:
+            self._is_to_begin = False
+            self.execute("BEGIN")
 
     def _open_cursor(self) -> Any:
         connection = self._database.connection
@@ -135,6 +151,7 @@ class StoreConnection:
         """Drop the connection after a failure; the next use opens another."""
         self._data_version = None
         self._lock_wait_s = None
+        self._is_to_begin = False
         self._database.close()
 
     def close(self) -> None:

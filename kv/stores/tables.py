@@ -362,21 +362,17 @@ class PostgresEntries(EntryTable):
         Rows may not exist yet, so they cannot be locked themselves. The rows are read by a
         statement of its own afterwards: one that waited would still see the old ones.
         """
+        locks = ",".join(map(str, sorted({_lock_of(key) for key in keys})))
         found = connection.fetch(
             # No number before all locks are held: versions of one entry grow from engine to engine.
             # What follows looks a few keys up, for which the planner would rather read a table of
-            # medium size as a whole and hash it.
-            "SELECT nextval(%s::regclass) FROM (SELECT count(pg_advisory_xact_lock(%s, lock)), "
+            # medium size as a whole and hash it. Without parameters it is sent with the BEGIN.
+            f"SELECT nextval('{self.name}_version') FROM "
+            f"(SELECT count(pg_advisory_xact_lock({self._lock_class}, lock)), "
             "set_config('enable_hashjoin', 'off', true), "
             "set_config('enable_mergejoin', 'off', true) "
-            "FROM (SELECT unnest(%b::int[]) AS lock ORDER BY 1) AS locks) AS held, "
-            "generate_series(1, %s)",
-            (
-                f"{self.name}_version",
-                self._lock_class,
-                sorted({_lock_of(key) for key in keys}),
-                changes,
-            ),
+            f"FROM (SELECT unnest('{{{locks}}}'::int[]) AS lock ORDER BY 1) AS locks) AS held, "
+            f"generate_series(1, {changes})"
         )
         self._versions = sorted((version for (version,) in found), reverse=True)
 
