@@ -44,10 +44,12 @@ class BeatScheduler(schedulers.DatabaseScheduler):  # type: ignore[misc]
 
     def setup_schedule(self) -> None:
         """Read the schedule."""
-        # It compares the times of two changes: before the first there is none to compare with, and
-        # the first task would be found by the full read every five minutes.
+        # It compares the times of two changes, and has none to compare with before the first, and
+        # while it reads the schedule for the first time: what is changed then would be found by
+        # the full read every five minutes.
         if PeriodicTasks.last_change() is None:
             PeriodicTasks.update_changed()
+        self._last_timestamp = PeriodicTasks.last_change()
         super().setup_schedule()
 
     def tick(self, *args: Any, **options: Any) -> float:

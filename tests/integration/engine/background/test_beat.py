@@ -1,4 +1,4 @@
-"""The scheduler of periodic tasks while its database fails."""
+"""The scheduler of periodic tasks while its database changes or fails under it."""
 
 from __future__ import annotations
 
@@ -41,6 +41,24 @@ def fail_to_read_tasks(execute: Any, sql: str, *rest: Any) -> Any:
     if "django_celery_beat_periodictask" in sql and PeriodicTasks._meta.db_table not in sql:
         return fail()
     return execute(sql, *rest)
+
+
+def test_a_task_that_is_added_while_the_schedule_is_first_read_is_noticed() -> None:
+    class Slow(BeatScheduler):
+        reads = 0
+
+        def all_as_schedule(self) -> Any:
+            found = super().all_as_schedule()
+            self.reads += 1
+            if self.reads == 1:
+                add_task()
+            return found
+
+    scheduler = Slow(load_app(), is_embedded=True)
+    scheduler.tick()
+    scheduler.close()
+
+    assert set(scheduler.old_schedulers) == {"test"}
 
 
 def test_an_outage_is_told_once_without_a_stack(
