@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from tests.integration.engine.modules.queue.support import FAST, QueueWorker
 from tests.store_engine import Setting
 from tests.waiting import eventually
+
+# What is due comes by itself, on a busy machine, too, before the look every two seconds finds it.
+PROMPT_S: Final = 1.5
 
 
 @pytest.mark.parametrize(
@@ -403,7 +406,7 @@ async def test_a_delayed_message_comes_when_its_time_has_come(worker: QueueWorke
     await worker.enqueue("orders", "later", delay_ms=150)
     await worker.enqueue("orders", "now")
     await worker.handle("now", "later")
-    assert 0.15 <= time.monotonic() - begin < 0.6
+    assert 0.15 <= time.monotonic() - begin < PROMPT_S
 
 
 async def test_run_at_is_a_time(worker: QueueWorker) -> None:
@@ -412,7 +415,7 @@ async def test_run_at_is_a_time(worker: QueueWorker) -> None:
     await worker.enqueue("orders", "later", run_at=at_ms)
     await worker.enqueue("orders", "past", run_at="2020-01-01T00:00:00Z")
     await worker.handle("past", "later")
-    assert 0 <= time.time_ns() // 1_000_000 - at_ms < 500
+    assert 0 <= time.time_ns() // 1_000_000 - at_ms < PROMPT_S * 1000
 
 
 async def test_every_message_waits_for_the_delay_of_its_subscription(worker: QueueWorker) -> None:
@@ -421,7 +424,7 @@ async def test_every_message_waits_for_the_delay_of_its_subscription(worker: Que
     begin = time.monotonic()
     await worker.enqueue("orders", 1)
     await worker.handle(1)
-    assert 0.15 <= time.monotonic() - begin < 0.6
+    assert 0.15 <= time.monotonic() - begin < PROMPT_S
 
 
 async def test_an_expired_message_reaches_nobody(worker: QueueWorker) -> None:
@@ -487,7 +490,7 @@ async def test_a_handler_says_how_long_to_wait(worker: QueueWorker) -> None:
     begin = time.monotonic()
     worker.fail(await worker.next(), "retry_after_ms: 100", "invocation_failed")
     await worker.handle(1)
-    assert 0.1 <= time.monotonic() - begin < 0.5
+    assert 0.1 <= time.monotonic() - begin < PROMPT_S
 
 
 async def test_trace_context_is_restored_at_the_delivery(worker: QueueWorker) -> None:
