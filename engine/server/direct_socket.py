@@ -33,8 +33,11 @@ logger = logging.getLogger(__name__)
 WRITE_SIZE: Final = 256 * 1024
 """Bytes handed to the kernel at once: many frames, yet few enough to see progress by."""
 
-EARLY_WRITE_SIZE: Final = 24 * 1024
+FIRST_WRITE_SIZE: Final = 6 * 1024
 """Queued bytes that leave before the tick ends: the peer may begin while we go on reading."""
+
+EARLY_WRITE_SIZE: Final = 24 * 1024
+"""The same once the peer has something to do: a write costs as much as some calls."""
 
 _PONGS_PER_WRITE: Final = 256
 """More pings than this within one tick are answered by the last pong alone (RFC 6455, 5.5.3)."""
@@ -46,7 +49,7 @@ _JOIN_FROM: Final = 16
 class DirectSocket(Outbox, Socket):
     """The writing side of a picows connection: frames of one tick leave in one system call.
 
-    More than EARLY_WRITE_SIZE of them leave in several, so that the peer can begin.
+    More than FIRST_WRITE_SIZE of them leave in several, so that the peer can begin.
 
     Frames are written to the file descriptor itself, so that it is known at once how much
     the kernel took. What it did not take goes to the transport, and everything after it
@@ -55,6 +58,7 @@ class DirectSocket(Outbox, Socket):
 
     __slots__ = (
         "_connection",
+        "_early_size",
         "_fd",
         "_is_blocked",
         "_is_scheduled",
@@ -83,6 +87,7 @@ class DirectSocket(Outbox, Socket):
         self._fd: int = transport.get_extra_info("socket").fileno()
         self._pending: list[bytes | memoryview] = []
         self._is_scheduled = False
+        self._early_size = FIRST_WRITE_SIZE
         # Nothing may leave before the answer to the handshake: see handshake_done.
         self._is_blocked = True
         self._unwritten = (0, 0)
@@ -121,11 +126,12 @@ class DirectSocket(Outbox, Socket):
             self._pending.append(medium_header(TEXT, 126, size) + frame)
         self.queued_messages = messages + 1
         self.queued_bytes += size
-        if self.queued_bytes >= EARLY_WRITE_SIZE and not self._is_blocked:
-            self.flush()
-        elif not self._is_scheduled:
+        if not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self.flush)
+        if self.queued_bytes >= self._early_size and not self._is_blocked:
+            self._early_size = EARLY_WRITE_SIZE
+            self._write_pending()
         return True
 
     def push(self, frame: Outgoing) -> None:
@@ -273,8 +279,12 @@ class DirectSocket(Outbox, Socket):
             self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Write what is pending, as far as the kernel takes it."""
+        """End the tick: write what is pending, as far as the kernel takes it."""
         self._is_scheduled = False
+        self._early_size = FIRST_WRITE_SIZE
+        self._write_pending()
+
+    def _write_pending(self) -> None:
         pending = self._pending
         if self._is_blocked or not (pending or self._late_pong):
             return

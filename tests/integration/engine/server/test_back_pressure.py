@@ -282,6 +282,24 @@ class TestGathering:
         expected = b"\x81\x03one\x81\x7e\x01\x2c" + b"two" * 100 + b"\x81\x05three\x81\x04four"
         assert written == [expected]
 
+    async def test_lets_the_peer_begin_before_a_long_tick_ends(
+        self, serve: Serve, written: list[bytes]
+    ) -> None:
+        application = SocketApplication()
+        peer = await (await serve(application)).connect()
+        session = await application.session()
+        written.clear()
+
+        count = 40
+        text = b"x" * 1000
+        for _ in range(count):
+            assert session.socket.offer(text)
+        early = [round(len(data) / len(text)) for data in written]
+
+        assert [await peer.read_text() for _ in range(count)] == [text] * count
+        assert early == [7, 25]
+        assert [round(len(data) / len(text)) for data in written] == [7, 25, 8]
+
     async def test_writes_the_echoes_of_one_segment_in_one_system_call(
         self, serve: Serve, written: list[bytes]
     ) -> None:
