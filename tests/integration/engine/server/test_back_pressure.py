@@ -44,6 +44,13 @@ MIB = 1024 * KIB
 SMALL = OutboxLimits(messages=50, size=256 * KIB)
 
 
+async def ready_peer(serve: Serve) -> tuple[Peer, Session]:
+    """Return a peer that reads, and its session."""
+    application = SocketApplication()
+    peer = await (await serve(application)).connect()
+    return peer, await application.session()
+
+
 async def slow_peer(serve: Serve, limits: OutboxLimits) -> tuple[Peer, Session]:
     """Return a peer that does not read, and its session, whose socket cannot write any more."""
     application = SocketApplication(echo=True)
@@ -267,9 +274,7 @@ class TestGathering:
     async def test_writes_all_frames_of_a_tick_in_one_system_call(
         self, serve: Serve, written: list[bytes]
     ) -> None:
-        application = SocketApplication()
-        peer = await (await serve(application)).connect()
-        session = await application.session()
+        peer, session = await ready_peer(serve)
         written.clear()
 
         for text in (b"one", b"two" * 100, b"three"):
@@ -285,9 +290,7 @@ class TestGathering:
     async def test_lets_the_peer_begin_before_a_long_tick_ends(
         self, serve: Serve, written: list[bytes]
     ) -> None:
-        application = SocketApplication()
-        peer = await (await serve(application)).connect()
-        session = await application.session()
+        peer, session = await ready_peer(serve)
         written.clear()
 
         count = 40
