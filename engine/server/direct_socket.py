@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from engine.core.gathering import GATHERING
 from engine.core.outgoing import LargeFrame
 from engine.server.frames import (
     BINARY,
@@ -130,8 +131,7 @@ class DirectSocket(Outbox, Socket):
             self._is_scheduled = True
             self._loop.call_soon(self.flush)
         if self.queued_bytes >= self._early_size and not self._is_blocked:
-            self._early_size = EARLY_WRITE_SIZE
-            self._write_pending()
+            self._write_early()
         return True
 
     def push(self, frame: Outgoing) -> None:
@@ -277,6 +277,11 @@ class DirectSocket(Outbox, Socket):
         if not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self.flush)
+
+    def _write_early(self) -> None:
+        if self.queued_bytes >= EARLY_WRITE_SIZE or not GATHERING.is_on:
+            self._early_size = EARLY_WRITE_SIZE
+            self._write_pending()
 
     def flush(self) -> None:
         """End the tick: write what is pending, as far as the kernel takes it."""

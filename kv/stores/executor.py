@@ -21,6 +21,7 @@ from mypy_extensions import mypyc_attr
 
 from engine.core.deferred import Deferred
 from engine.core.errors import BackendFailed, EngineError
+from engine.core.gathering import GATHERING
 from kv.clock import now_ms
 from kv.stores.connection import StoreConnection
 
@@ -196,7 +197,9 @@ class Executor:
     Args:
         alias: the Django database.
         works_apart: the database is another process. Of much that waits it then gets half, so
-            that the event loop answers and reads while it works; they took turns otherwise.
+            that the event loop answers and reads while it works; they took turns otherwise. And
+            its commits cost so much that all of one are answered together: what their callers do
+            next shares one, too.
 
     Attributes:
         alias: the same.
@@ -205,6 +208,7 @@ class Executor:
 
     def __init__(self, alias: str = "default", *, works_apart: bool = False) -> None:
         self.alias = alias
+        self._works_apart = works_apart
         self._divisor = 2 if works_apart else 1
         self._loop: asyncio.AbstractEventLoop | None = None
         self._condition = threading.Condition()
@@ -316,16 +320,20 @@ class Executor:
     def _settle(self, batch: Sequence[_AnyWork], failures: _Failures, size: int) -> None:
         """Answer everybody of a batch, in the order in which they came."""
         self._queued_bytes -= size
-        for work in batch:
-            if work in failures:
-                work.reject(failures[work])
-                continue
-            try:
-                answer = work.finish()
-            except Exception as error:
-                work.reject(error)
-            else:
-                work.resolve(answer)
+        GATHERING.is_on = self._works_apart
+        try:
+            for work in batch:
+                if work in failures:
+                    work.reject(failures[work])
+                    continue
+                try:
+                    answer = work.finish()
+                except Exception as error:
+                    work.reject(error)
+                else:
+                    work.resolve(answer)
+        finally:
+            GATHERING.is_on = False
 
     # --- in the database thread ---------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from engine.core.gathering import GATHERING
 from engine.core.listeners import Receive, Scope, Send
 from engine.server import picows_connection
 from engine.server.direct_socket import DirectSocket
@@ -302,6 +303,22 @@ class TestGathering:
         assert [await peer.read_text() for _ in range(count)] == [text] * count
         assert early == [7, 25]
         assert [round(len(data) / len(text)) for data in written] == [7, 25, 8]
+
+    async def test_lets_answers_that_belong_together_leave_together(
+        self, serve: Serve, written: list[bytes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        peer, session = await ready_peer(serve)
+        written.clear()
+
+        text = b"x" * 1000
+        with monkeypatch.context() as patch:
+            patch.setattr(GATHERING, "is_on", True)
+            for _ in range(20):
+                assert session.socket.offer(text)
+        assert written == []
+
+        assert [await peer.read_text() for _ in range(20)] == [text] * 20
+        assert len(written) == 1
 
     async def test_writes_the_echoes_of_one_segment_in_one_system_call(
         self, serve: Serve, written: list[bytes]
