@@ -209,7 +209,6 @@ class Executor:
     def __init__(self, alias: str = "default", *, works_apart: bool = False) -> None:
         self.alias = alias
         self._works_apart = works_apart
-        self._divisor = 2 if works_apart else 1
         self._loop: asyncio.AbstractEventLoop | None = None
         self._condition = threading.Condition()
         self._queue: list[_AnyWork] = []
@@ -361,7 +360,8 @@ class Executor:
                     return [], 0
                 self._condition.wait()
             queue = self._queue
-            most = min(MAX_BATCH, max(HALVED_FROM, len(queue) // self._divisor))
+            waiting = len(queue) // 2 if self._works_apart else len(queue)
+            most = min(MAX_BATCH, max(HALVED_FROM, waiting))
             end = size = 0
             for work in queue[:most]:
                 if isinstance(work, Job):

@@ -116,7 +116,7 @@ class Caller:
         value_at = find_value(buffer, b'"result":', start, end)
         if self._expected is None:
             is_right = value_at < 0 and find_value(buffer, b'"error":', start, end) < 0
-            return end if is_right else -1
+            return start + _WHOLE if is_right else -1
         if value_at < 0:
             return -1
         for beginning in self._expected:
