@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cached_property
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "iiiproject.settings")
@@ -19,10 +20,22 @@ from engine.background.quiet import quiet_engine_tasks
 
 transports.register()
 
+
+class App(Celery):
+    """Celery with the beat program of the engine."""
+
+    @cached_property
+    def Beat(self) -> Any:
+        """What `celery beat` starts."""
+        from engine.background.beat_process import Beat
+
+        return self.subclass_with_self(Beat)
+
+
 # Celery's support for Django puts the working directory in front of everything on the path: people
 # have folders named `engine` there.
 _path = sys.path.copy()
-app = Celery("iiiproject")
+app = App("iiiproject")
 sys.path[:] = _path
 # The current app is a matter of each thread: without a default the embedded worker would receive
 # tasks and run none, and the console would offer none for periodic tasks.

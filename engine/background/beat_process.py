@@ -1,13 +1,15 @@
-"""What a beat process does beside Celery's own loop: it runs the clock of schedules.
+"""What a beat process does beside Celery's own loop: it runs the clock of schedules, and ends.
 
-A thread of its own: Celery's loop waits for ever for a broker that is away, and for every statement
-about periodic tasks of its own.
+The clock has a thread of its own: Celery's loop waits for ever for a broker that is away, and for
+every statement about periodic tasks of its own.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import signal
+from typing import TYPE_CHECKING, Any
 
+from celery.apps import beat
 from django.db import connections
 
 from engine.background.clock import RESTART_S, ScheduleClock
@@ -17,7 +19,33 @@ from engine.background.process_link import get_link
 from engine.background.publisher import Publisher
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from celery import Celery
+    from celery.beat import Service
+
+
+class Beat(beat.Beat):
+    """The program `celery beat`, which ends on SIGTERM and SIGINT whatever it just does."""
+
+    def install_sync_handler(self, service: Service) -> None:
+        """End the loop of `service` on the first signal; a second one ends the process at once.
+
+        The base saves the schedule in the signal handler. That closes the connection under a
+        statement that runs, whose error then takes the place of the exit.
+        """
+
+        def stop(*_: Any) -> None:
+            _handle_signals(signal.SIG_DFL)
+            service.stop()  # what catches the exit, too, comes to its end after this tick
+            raise SystemExit
+
+        _handle_signals(stop)
+
+
+def _handle_signals(handler: signal.Handlers | Callable[..., None]) -> None:
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, handler)
 
 
 def start_clock(app: Celery) -> None:

@@ -45,6 +45,29 @@ every, _ = IntervalSchedule.objects.get_or_create(every=1, period=IntervalSchedu
 PeriodicTask.objects.create(name="ship", task="{TASK}", interval=every)
 """
 
+# Beat gets a signal while it fetches rows for the time of this number.
+END_IN_FETCH: Final = """
+import os, signal
+import django
+django.setup()
+from django.db.backends.sqlite3.base import SQLiteCursorWrapper
+from iiiproject.celery import app
+
+fetch = SQLiteCursorWrapper.fetchmany
+left = {number}
+
+def fetch_and_signal(*rest):
+    global left
+    rows = fetch(*rest)
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.{name})
+    return rows
+
+SQLiteCursorWrapper.fetchmany = fetch_and_signal
+app.Beat(app=app, quiet=True).start_scheduler()
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -146,6 +169,14 @@ def test_beat_ends_when_it_is_asked_to(site: Site) -> None:
     site.run_beat()
 
     assert site.beat.terminate(limit_s=5) == 0
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("number", [1, 3, 6])
+def test_beat_ends_when_it_is_asked_to_within_a_statement(
+    site: Site, number: int, name: str
+) -> None:
+    site.run(END_IN_FETCH.format(number=number, name=name))
 
 
 def test_an_engine_takes_messages_while_redis_is_away_and_delivers_them_afterwards(
