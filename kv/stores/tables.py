@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import zlib
 from abc import abstractmethod
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Final
@@ -254,22 +255,25 @@ class SqliteEntries(EntryTable):
         sql = _sqlite_select(self.name, self.columns, len(keys))
         parameters = [name for key in keys for name in key]
         return {
-            tuple(key): Entry(value, version, expires_at)
-            for *key, value, version, expires_at in connection.fetch(sql, parameters)
+            tuple(key): Entry(value, version, expires_at, position)
+            for *key, value, version, expires_at, position in connection.fetch(sql, parameters)
         }
 
     def write(self, connection: StoreConnection, rows: Mapping[Key, Entry]) -> None:
         """Insert or update rows; a row that is there keeps its position."""
         parameters: list[Any] = []
-        for position, (key, entry) in enumerate(rows.items(), self._next):
-            parameters += position, *key, entry.value, entry.version, entry.expires_at
-        self._next += len(rows)
+        for key, entry in rows.items():
+            if not entry.position:
+                entry.position = self._next
+                self._next += 1
+            parameters += entry.position, *key, entry.value, entry.version, entry.expires_at
         width = len(self.columns) + 4
-        end = 0
-        for count in _portions(len(rows)):
-            start, end = end, end + width * count
-            sql = _sqlite_upsert(self.name, self.columns, count)
-            connection.execute(sql, parameters[start:end])
+        for start in range(0, len(parameters), width * _STATEMENT_ROWS[-1]):
+            portion = parameters[start : start + width * _STATEMENT_ROWS[-1]]
+            count = len(portion) // width
+            size = _STATEMENT_ROWS[bisect_left(_STATEMENT_ROWS, count)]
+            portion += portion[-width:] * (size - count)  # a row that is written twice is the same
+            connection.execute(_sqlite_upsert(self.name, self.columns, size), portion)
 
     def delete(self, connection: StoreConnection, keys: Sequence[Key]) -> None:
         """Delete rows."""
@@ -282,30 +286,21 @@ class SqliteEntries(EntryTable):
         return f"{name} >= ? AND {name} <= ?", [prefix, f"{prefix}{_LAST * 2}"]
 
 
-def _portions(count: int) -> list[int]:
-    """Return how many rows each of several statements takes, so that there are few statements.
-
-    One statement of many rows is a third cheaper than one for each, and leaves the interpreter
-    to the event loop all the while. Only a few sizes exist: the driver keeps them prepared.
-    """
-    portions: list[int] = []
-    for size in _PORTIONS:
-        times, count = divmod(count, size)
-        portions += [size] * times
-    return portions
+# How many rows a statement may have. One for many rows is a third cheaper than one for each, and
+# leaves the interpreter to the event loop all the while. Only a few sizes exist, with at most a
+# third to spare: the driver keeps the statements prepared.
+_STATEMENT_ROWS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
-_PORTIONS: Final = (256, 64, 16, 4, 1)
-
-
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def _sqlite_upsert(table: str, columns: tuple[str, ...], count: int) -> str:
+    # A row that is there is found by its position: no index is searched, and pages stay unread.
     key = ", ".join(columns)
     row = f"(?, {', '.join('?' * len(columns))}, CAST(? AS TEXT), ?, ?)"
     return (
         f"INSERT INTO {table} (position, {key}, value, version, expires_at) "
         f"VALUES {', '.join([row] * count)} "
-        f"ON CONFLICT ({key}) DO UPDATE SET value = excluded.value, "
+        "ON CONFLICT (position) DO UPDATE SET value = excluded.value, "
         "version = excluded.version, expires_at = excluded.expires_at"
     )
 
@@ -317,7 +312,7 @@ def _sqlite_select(table: str, columns: tuple[str, ...], count: int) -> str:
     row = f"({', '.join('?' * len(columns))})"
     return (
         f"WITH wanted({names}) AS (VALUES {', '.join([row] * count)}) "
-        f"SELECT {', '.join(columns)}, CAST(value AS BLOB), version, expires_at "
+        f"SELECT {', '.join(columns)}, CAST(value AS BLOB), version, expires_at, position "
         f"FROM wanted CROSS JOIN {table} ON {_joined(columns)}"
     )
 

@@ -182,6 +182,21 @@ async def test_any_number_of_entries_is_written_at_once(store: Store, count: int
     assert found == [(f"k{number}", b"%d" % number) for number in numbers]
 
 
+@pytest.mark.parametrize("count", [1, 5, 64, 257])
+async def test_entries_that_are_there_are_written_among_new_ones(store: Store, count: int) -> None:
+    old = [f"old{number}" for number in range(count)]
+    new = [f"new{number}" for number in range(count)]
+    for key in old:
+        await put(store, key, b"1")
+
+    mixed = [key for pair in zip(new, reversed(old), strict=True) for key in pair]
+    await asyncio.gather(*[put(store, key, b"2") for key in mixed])
+    await asyncio.gather(*[put(store, key, b"3") for key in new])
+
+    found = [(item.name, item.value) for item in await store.list(("g",))]
+    assert found == [(key, b"2") for key in old] + [(key, b"3") for key in new]
+
+
 @pytest.mark.parametrize(
     ("prefix", "found"),
     [
