@@ -26,6 +26,25 @@ from tests.services import RedisServer, redis_server
 ROOT: Final = Path(__file__).parents[4]
 START_LIMIT_S: Final = 30.0
 
+MIGRATE: Final = """
+import django
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+"""
+
+ADD_NODE: Final = """
+import uuid
+import django
+django.setup()
+from django.db.models.functions import Now
+from engine.models import EngineNode
+EngineNode.objects.create(
+    id=uuid.uuid4(), hostname="test", pid=1, version="1", url="{url}",
+    started_at=Now(), seen_at=Now(),
+)
+"""
+
 
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
@@ -53,6 +72,11 @@ class CeleryProcess(Process):
     def launch(self) -> None:
         """Start it in the checkout."""
         self.start(ROOT)
+
+    def run_script(self, script: str) -> None:
+        """Run a script as another process of the same settings."""
+        command = [sys.executable, "-c", script]
+        subprocess.run(command, cwd=ROOT, env=self._environment, check=True, timeout=60)
 
 
 @pytest.fixture
@@ -201,18 +225,26 @@ async def test_children_of_a_prefork_pool_have_links_of_their_own(
         worker.kill()
 
 
-async def test_a_drain_goes_to_the_engine_that_sent_it(
+async def test_a_drain_goes_to_the_engine_that_sent_it_if_the_database_knows_it(
     site: Site, redis: RedisServer, tmp_path: Path
 ) -> None:
     """With several engines on one broker each delivers its own subscriptions."""
     worker = CeleryProcess(tmp_path, redis, "ws://127.0.0.1:1")
+    worker.run_script(MIGRATE)
     worker.launch()
     publisher = start_publisher(redis, site.url)
     try:
-        await until_drained(site, publisher, 1)
+        publisher.send_drain([1])
+        refusal = f"no engine in the database of this process has the III_URL {site.url}"
+        await site.until(lambda: refusal in worker.output, "the log says why it is refused")
+        assert site.engine.workers.connections == []
+
+        worker.run_script(ADD_NODE.format(url=site.url))
+        await until_drained(site, publisher, 2)
     finally:
         worker.kill()
         publisher.stop(LIMIT_S)
+    assert [1] not in site.drained
 
 
 async def test_another_process_of_django_lets_the_engine_look_into_the_outbox(
