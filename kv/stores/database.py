@@ -293,4 +293,7 @@ _NOT_CACHED: Final = Entry(b"", -1)
 
 
 def _weigh(key: Key, entry: Entry | None) -> int:
-    return sum(map(len, key)) + (0 if entry is None else len(entry.value))
+    size = 0 if entry is None else len(entry.value)
+    for name in key:
+        size += len(name)
+    return size

@@ -266,7 +266,9 @@ class SqliteEntries(EntryTable):
             if not entry.position:
                 entry.position = self._next
                 self._next += 1
-            parameters += entry.position, *key, entry.value, entry.version, entry.expires_at
+            # The driver is quicker with text, as long as it is ASCII, than with bytes.
+            value = entry.value.decode()
+            parameters += entry.position, *key, value, entry.version, entry.expires_at
         width = len(self.columns) + 4
         for start in range(0, len(parameters), width * _STATEMENT_ROWS[-1]):
             portion = parameters[start : start + width * _STATEMENT_ROWS[-1]]
@@ -296,7 +298,7 @@ _STATEMENT_ROWS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192
 def _sqlite_upsert(table: str, columns: tuple[str, ...], count: int) -> str:
     # A row that is there is found by its position: no index is searched, and pages stay unread.
     key = ", ".join(columns)
-    row = f"(?, {', '.join('?' * len(columns))}, CAST(? AS TEXT), ?, ?)"
+    row = f"({', '.join('?' * (len(columns) + 4))})"
     return (
         f"INSERT INTO {table} (position, {key}, value, version, expires_at) "
         f"VALUES {', '.join([row] * count)} "
