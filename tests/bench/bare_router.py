@@ -40,6 +40,12 @@ class _Connection(WSListener):
         elif kind == "registerfunction":
             _functions[message["id"]] = transport
 
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        # The next load generator calls before its worker has registered: the one that is gone
+        # would never answer.
+        for function_id in [each for each, owner in _functions.items() if owner is transport]:
+            del _functions[function_id]
+
 
 def _not_found(message: dict[str, Any]) -> dict[str, Any]:
     return {
