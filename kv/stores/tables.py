@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Final
 
-from django.db import models
+from django.db import IntegrityError, models
 
 from kv.entries import Entry, Item
 from kv.stores.base import Group, Groups, Key
@@ -212,6 +212,7 @@ class SqliteEntries(EntryTable):
     ) -> None:
         super().__init__(model, columns, store, cache)
         self._next = self._reserved = self._unconfirmed = 1
+        self._knows_positions = False
 
     def prepare(self, connection: StoreConnection) -> None:
         """Go on behind every version that may have been handed out."""
@@ -226,6 +227,8 @@ class SqliteEntries(EntryTable):
 
     def begin(self, connection: StoreConnection, keys: Sequence[Key], changes: int) -> None:
         """Lock nothing; reserve versions in this transaction if they run out in it."""
+        if not self._knows_positions:
+            self._pass_positions(connection)
         needed = 2 * changes  # a version and perhaps a position for each
         if self._next + needed > self._reserved:
             reserved = self._next + needed + VERSIONS_RESERVED
@@ -234,6 +237,12 @@ class SqliteEntries(EntryTable):
                 (reserved, self.store),
             )
             self._unconfirmed = reserved
+
+    def _pass_positions(self, connection: StoreConnection) -> None:
+        """Count on behind the rows that somebody else has inserted."""
+        ((last,),) = connection.fetch(f"SELECT max(position) FROM {self.name}")
+        self._next = max(self._next, (last or 0) + 1)
+        self._knows_positions = True
 
     def committed(self, rows: Mapping[Key, Entry | None]) -> None:
         """Keep what is in the database now, the reserved versions too."""
@@ -244,6 +253,7 @@ class SqliteEntries(EntryTable):
         """Empty the cache, and trust no reservation that may have been rolled back."""
         super().forget()
         self._unconfirmed = self._reserved
+        self._knows_positions = False
 
     def next_version(self) -> int:
         """Count on; a number of a transaction that failed is lost."""
@@ -275,7 +285,9 @@ class SqliteEntries(EntryTable):
             count = len(portion) // width
             size = _STATEMENT_ROWS[bisect_left(_STATEMENT_ROWS, count)]
             portion += portion[-width:] * (size - count)  # a row that is written twice is the same
-            connection.execute(_sqlite_upsert(self.name, self.columns, size), portion)
+            written = connection.execute(_sqlite_upsert(self.name, self.columns, size), portion)
+            if written < size:
+                raise IntegrityError(f"a row of {self.name} is not where it was")
 
     def delete(self, connection: StoreConnection, keys: Sequence[Key]) -> None:
         """Delete rows."""
@@ -297,13 +309,15 @@ _STATEMENT_ROWS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192
 @lru_cache(maxsize=64)
 def _sqlite_upsert(table: str, columns: tuple[str, ...], count: int) -> str:
     # A row that is there is found by its position: no index is searched, and pages stay unread.
+    # It is seen to be the right one nevertheless: another's value must not be lost.
     key = ", ".join(columns)
+    is_same = " AND ".join(f"{table}.{column} = excluded.{column}" for column in columns)
     row = f"({', '.join('?' * (len(columns) + 4))})"
     return (
         f"INSERT INTO {table} (position, {key}, value, version, expires_at) "
         f"VALUES {', '.join([row] * count)} "
         "ON CONFLICT (position) DO UPDATE SET value = excluded.value, "
-        "version = excluded.version, expires_at = excluded.expires_at"
+        f"version = excluded.version, expires_at = excluded.expires_at WHERE {is_same}"
     )
 
 

@@ -178,6 +178,44 @@ class TestSqlite:
             while await value(store, "k") != b"2":
                 await asyncio.sleep(0.001)
 
+    async def test_rows_that_another_process_inserts_are_not_overwritten(
+        self, store: DatabaseStore, alias: str
+    ) -> None:
+        await put(store, "first", SetValue(b"1"))
+        theirs = [f"theirs{number}" for number in range(20)]
+        with closing(sqlite3.connect(connections.settings[alias]["NAME"])) as shell, shell:
+            shell.executemany(
+                "INSERT INTO kv_stateentry (scope, key, value, version) VALUES ('g', ?, '2', 0)",
+                [(key,) for key in theirs],
+            )
+
+        ours = [f"ours{number}" for number in range(20)]
+        for key in ours:
+            await put(store, key, SetValue(b"3"))
+
+        found = [(item.name, item.value) for item in await store.list(("g",))]
+        expected = [("first", b"1"), *((key, b"2") for key in theirs)]
+        assert found == expected + [(key, b"3") for key in ours]
+
+    async def test_a_row_that_is_not_where_it_was_is_looked_for_again(
+        self, store: DatabaseStore
+    ) -> None:
+        """Nobody can write behind a batch's back; what if somebody had?"""
+        for key in ("a", "b"):
+            await put(store, key, SetValue(b"1"))
+        cache = store._cache
+        assert cache is not None
+        here, there = cache.get(("g", "a"), None), cache.get(("g", "b"), None)
+        assert here is not None
+        assert there is not None
+        here.position, there.position = there.position, here.position
+
+        puts = [put(store, key, SetValue(new)) for key, new in (("a", b"2"), ("b", b"3"))]
+        outcomes = await asyncio.gather(*puts, return_exceptions=True)
+
+        assert [type(each) for each in outcomes] == [Changed, Changed]
+        assert [item.value for item in await store.list(("g",))] == [b"2", b"3"]
+
     async def test_a_locked_file_is_an_error_and_then_service_again(
         self, store: DatabaseStore, alias: str
     ) -> None:
