@@ -1,4 +1,7 @@
-"""An engine that is killed without mercy loses nothing that it has answered."""
+"""An engine that is killed without mercy loses nothing that it has answered.
+
+By hand with more: `III_CRASH_SEEDS=20`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from tests.acceptance.engine_process import EngineProcess
 from tests.acceptance.raw_worker import RawWorker
 from tests.services import PostgresServer, find_postgres, postgres_server
 
-SEEDS: Final = range(3)
+SEEDS: Final = range(int(os.environ.get("III_CRASH_SEEDS", "3")))
 CALLS: Final = 10_000
 KEYS: Final = 50
 IN_FLIGHT: Final = 32
