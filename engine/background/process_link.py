@@ -34,7 +34,7 @@ def get_link(url: str | None = None) -> EngineLink:
         url: the engine that sent the task, as it calls itself; None: the engine of III_URL.
 
     Raises:
-        UnknownEngine: no running engine of the database calls itself so.
+        UnknownEngine: no engine in the database calls itself so, or the database is away.
     """
     url = url or settings.III_URL
     with _lock:

@@ -226,7 +226,7 @@ class SqliteEntries(EntryTable):
         self._next = self._reserved = self._unconfirmed = found[0][0]
 
     def begin(self, connection: StoreConnection, keys: Sequence[Key], changes: int) -> None:
-        """Lock nothing; reserve versions in this transaction if they run out in it."""
+        """Lock nothing; count on behind others' rows, and reserve versions if they run out."""
         if not self._knows_positions:
             self._pass_positions(connection)
         needed = 2 * changes  # a version and perhaps a position for each
@@ -282,9 +282,11 @@ class SqliteEntries(EntryTable):
         width = len(self.columns) + 4
         for start in range(0, len(parameters), width * _STATEMENT_ROWS[-1]):
             portion = parameters[start : start + width * _STATEMENT_ROWS[-1]]
-            count = len(portion) // width
-            size = _STATEMENT_ROWS[bisect_left(_STATEMENT_ROWS, count)]
-            portion += portion[-width:] * (size - count)  # a row that is written twice is the same
+            size = count = len(portion) // width
+            if len(portion[-3]) <= _SPARE_CHARACTERS:
+                size = _STATEMENT_ROWS[bisect_left(_STATEMENT_ROWS, count)]
+                # A row that is written twice is the same.
+                portion += portion[-width:] * (size - count)
             written = connection.execute(_sqlite_upsert(self.name, self.columns, size), portion)
             if written < size:
                 raise IntegrityError(f"a row of {self.name} is not where it was")
@@ -304,6 +306,8 @@ class SqliteEntries(EntryTable):
 # leaves the interpreter to the event loop all the while. Only a few sizes exist, with at most a
 # third to spare: the driver keeps the statements prepared.
 _STATEMENT_ROWS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+# Rows are written twice for that up to this size of their values.
+_SPARE_CHARACTERS: Final = 1_024
 
 
 @lru_cache(maxsize=64)

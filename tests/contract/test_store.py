@@ -182,6 +182,14 @@ async def test_any_number_of_entries_is_written_at_once(store: Store, count: int
     assert found == [(f"k{number}", b"%d" % number) for number in numbers]
 
 
+@pytest.mark.parametrize("count", [5, 300])
+async def test_large_values_are_written_among_small_ones(store: Store, count: int) -> None:
+    values = [b'"%b"' % (b"x" * (5_000 if number % 2 == 0 else 5)) for number in range(count)]
+    for entries in (values, values[::-1]):
+        await asyncio.gather(*[put(store, f"k{at}", each) for at, each in enumerate(entries)])
+        assert [item.value for item in await store.list(("g",))] == entries
+
+
 @pytest.mark.parametrize("count", [1, 5, 64, 257])
 async def test_entries_that_are_there_are_written_among_new_ones(store: Store, count: int) -> None:
     old = [f"old{number}" for number in range(count)]
